@@ -1,0 +1,146 @@
+/* The operations a backend provides: everything the decoder, the objectives and the optimiser do to
+ * tensors goes through this table.  The decoder is written once against it.
+ *
+ * Shapes, outermost first: T tokens of the packed batch, C hidden size, H query heads, KV key/value
+ * heads, D head size, F feed-forward size, V vocabulary, N rows, R LoRA rank, S sequences.
+ * All activations are fp32 and contiguous; buffers live where the backend's alloc puts them.
+ * Counts are int64_t.  Arguments do not alias unless a line says so.
+ * "overwrite": the old content is not read; "accumulate": added to the old content.
+ *
+ * Determinism: every output element is computed in an order that depends on the shapes only, not on
+ * the number of threads and not on the other rows of the batch unless the formula says so.  In
+ * particular row t of `linear_fwd` has the same bits whatever T is.
+ *
+ * To add an op: formula here, kernels/cpu first, a case with a double-precision check and finite
+ * differences in tests/kernels, then a checked wrapper in backend/backend.h, then use it.
+ */
+#ifndef FL_BACKEND_OPS_H
+#define FL_BACKEND_OPS_H
+
+#include "base/rng.h"
+#include "tensor/tensor.h"
+
+/* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
+ * dtype F32, F16 or BF16; the GEMM widens while it packs panels, there is no widened copy. */
+typedef struct fl_weight {
+    const void *data; /* backend memory, possibly a read-only file map, aligned to its element */
+    fl_dtype dtype;
+    int64_t rows, cols;
+} fl_weight;
+
+/* A packed batch for attention: sequence s has the tokens cu[s] <= t < cu[s+1]; empty sequences are
+ * allowed.  cu[0] = 0, cu[S] = T. */
+typedef struct fl_attn_shape {
+    const int32_t *cu; /* [S+1] */
+    int64_t S, T;
+    int64_t H, KV, D; /* H is a multiple of KV; query head h reads key/value head h / (H / KV) */
+    float scale;      /* 1/sqrt(D) as a rule */
+} fl_attn_shape;
+
+/* AdamW in the form of the reference (bias correction outside, eps not corrected):
+ * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+ * p -= lr * sqrt(1-b2^step)/(1-b1^step) * m / (sqrt(v) + eps);  p -= lr * weight_decay * p. */
+typedef struct fl_adamw {
+    double lr, beta1, beta2, eps, weight_decay;
+    double grad_scale; /* g is multiplied by this first (clipping and averaging) */
+    int64_t step;      /* counted from 1 */
+} fl_adamw;
+
+typedef struct fl_backend_ops {
+    const char *name;
+
+    /* -- memory (required) -------------------------------------------------------------------- */
+    fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */
+    void (*release)(void *data);                 /* accepts NULL */
+    void (*copy_in)(void *device, const void *host, size_t bytes);
+    void (*copy_out)(void *host, const void *device, size_t bytes);
+    void (*copy)(void *to, const void *from, size_t bytes); /* both in backend memory */
+    void (*zero)(void *data, size_t bytes);
+
+    /* -- embedding and rows ------------------------------------------------------------------- */
+    /* out[T,C] = table[ids[t], :].  overwrite */
+    void (*embedding)(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
+    /* out[N,C] = x[rows[n], :].  overwrite */
+    void (*gather_rows)(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);
+    /* x[rows[n], :] += in[n, :]; rows are distinct.  accumulate */
+    void (*scatter_add_rows)(float *x, const float *in, const int32_t *rows, int64_t N, int64_t C);
+
+    /* -- normalisation ------------------------------------------------------------------------ */
+    /* rstd[t] = 1/sqrt(mean_c x[t,c]^2 + eps);  out[t,c] = x[t,c] * rstd[t] * w[c].  out may alias
+     * x.  The mean is accumulated in double.  overwrite.  rstd may be NULL. */
+    void (*rmsnorm_fwd)(float *out, float *rstd, const float *x, const float *w, int64_t T,
+                        int64_t C, float eps);
+    /* dx[t,:] += rstd * (w*dout - x * rstd^2 * mean_c(w*dout*x)).  accumulate; dx may not alias.
+     * No gradient for w: the base is frozen. */
+    void (*rmsnorm_bwd)(float *dx, const float *dout, const float *x, const float *w,
+                        const float *rstd, int64_t T, int64_t C);
+
+    /* -- matrix products ---------------------------------------------------------------------- */
+    /* y[T,rows] = x[T,cols] W^T (+ y when accumulate). */
+    void (*linear_fwd)(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate);
+    /* dx[T,cols] = dy[T,rows] W (+ dx when accumulate). */
+    void (*linear_bwd)(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate);
+    /* General fp32 product, row-major: C[M,N] = alpha * op(A) op(B) + beta * C, where op(A) is
+     * [M,K]: A is stored [M,K] (trans_a false) or [K,M] (true); B is [K,N] or [N,K]. For LoRA. */
+    void (*gemm)(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
+                 bool trans_a, bool trans_b, float alpha, float beta);
+
+    /* -- element-wise ------------------------------------------------------------------------- */
+    /* y[i] += x[i] */
+    void (*add)(float *y, const float *x, int64_t n);
+    /* out[i] = keep(i) ? x[i] / (1-p) : 0, keep(i) = word (i mod 4) of block i/4 of the stream
+     * `rng`, taken as uniform [0,1) with 24 bits, is >= p.  out may alias x.  accumulate: += */
+    void (*dropout)(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
+                    bool accumulate);
+    /* out = silu(gate) * up, silu(z) = z / (1 + exp(-z)).  n elements; out may alias gate. */
+    void (*swiglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    /* dgate = dout * up * silu'(gate); dup = dout * silu(gate).  dgate may alias gate, dup may
+     * alias up, dgate or dup may alias dout.  overwrite */
+    void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
+                       const float *up, int64_t n);
+
+    /* -- attention ---------------------------------------------------------------------------- */
+    /* Rotates pairs (i, i + D/2) of each head of x[T,heads,D] in place by the angle
+     * pos[t] * inv_freq[i]; inverse = true turns back (the backward pass).  cos and sin are taken
+     * from the tables cos_table, sin_table [max_pos, D/2] (row pos[t]). */
+    void (*rope)(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
+                 int64_t T, int64_t heads, int64_t D, bool inverse);
+    /* Causal attention inside each sequence.  q[T,H,D], k,v[T,KV,D], out[T,H,D];
+     * lse[T,H] = log sum_j exp(score) is kept for the backward pass.  overwrite */
+    void (*attention_fwd)(float *out, float *lse, const float *q, const float *k, const float *v,
+                          const fl_attn_shape *shape);
+    /* dq, dk, dv from dout; scores are recomputed from lse.  overwrite.
+     * scratch: attention_bwd_scratch(shape) floats of backend memory. */
+    void (*attention_bwd)(float *dq, float *dk, float *dv, const float *dout, const float *out,
+                          const float *lse, const float *q, const float *k, const float *v,
+                          const fl_attn_shape *shape, float *scratch);
+    int64_t (*attention_bwd_scratch)(const fl_attn_shape *shape);
+    /* One new token per sequence against a cache.  q[S,H,D]; cache k,v[S,capacity,KV,D] holds
+     * lengths[s] entries, the new one included.  out[S,H,D].  overwrite */
+    void (*attention_decode)(float *out, const float *q, const float *k_cache,
+                             const float *v_cache, const int32_t *lengths, int64_t S,
+                             int64_t capacity, int64_t H, int64_t KV, int64_t D, float scale);
+
+    /* -- loss --------------------------------------------------------------------------------- */
+    /* In place on logits[N,V]: loss[n] = logsumexp(logits[n]) - logits[n,target[n]], and when grad
+     * is true logits[n,v] becomes weight[n] * (softmax(logits[n])[v] - [v == target[n]]).
+     * Accumulated in double per row.  weight may be NULL when grad is false. */
+    void (*cross_entropy)(double *loss, float *logits, const int32_t *target, const float *weight,
+                          int64_t N, int64_t V, bool grad);
+    /* out[n] = the smallest index of the largest logits[n,:] */
+    void (*argmax)(int32_t *out, const float *logits, int64_t N, int64_t V);
+
+    /* -- optimiser ---------------------------------------------------------------------------- */
+    /* sum_i x[i]^2 in double, fixed order */
+    double (*sum_squares)(const float *x, int64_t n);
+    void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
+} fl_backend_ops;
+
+/* The registry: the backend of that name, or NULL.  "auto" is the best one present. */
+const fl_backend_ops *fl_backend_find(const char *name);
+/* Number of threads the kernels of this rank use; at least 1. */
+void fl_backend_set_threads(int threads);
+
+extern const fl_backend_ops fl_backend_cpu;
+
+#endif

@@ -1,0 +1,40 @@
+/* Files: whole reads, read-only maps, and writes that are complete or not there at all. */
+#ifndef FL_BASE_FILE_H
+#define FL_BASE_FILE_H
+
+#include "base/buf.h"
+
+#include <stdint.h>
+
+bool fl_path_exists(const char *path);
+bool fl_path_is_dir(const char *path);
+
+/* *out (emptied first) = "a/b", without a doubled slash. */
+fl_status fl_path_join(fl_buf *out, const char *a, const char *b);
+
+/* Makes the folder and its parents; fine when it is there.  Errors: FL_ERR_IO. */
+fl_status fl_make_dirs(const char *path);
+
+/* Appends the whole file to `out`.  A file that starts with the gzip magic is unpacked
+ * (limit: `max_bytes` unpacked, 0 = no limit).  Errors: FL_ERR_IO, FL_ERR_INPUT. */
+fl_status fl_file_read(fl_buf *out, const char *path, size_t max_bytes);
+
+/* Replaces `path` by exactly these bytes: written beside it under a temporary name, flushed to the
+ * disk, renamed, folder flushed.  On any error (disk full, no right) the old file stays as it was
+ * and no temporary file is left.  Errors: FL_ERR_IO. */
+fl_status fl_file_write_atomic(const char *path, const void *data, size_t length);
+
+/* As above, and the old file is kept as `previous` (replaced if there).  At every moment `path`
+ * or, failing that, `previous` is a complete file. */
+fl_status fl_file_write_keep(const char *path, const char *previous, const void *data,
+                             size_t length);
+
+/* A read-only map of a whole file; the page cache is shared by all ranks of a node. */
+typedef struct fl_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t length;             /* bytes */
+} fl_map;
+fl_status fl_map_open(fl_map *out, const char *path);
+void fl_map_close(fl_map *map); /* accepts a zeroed struct */
+
+#endif

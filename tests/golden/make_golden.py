@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Makes the golden files that the C tests replay.
+
+Needs PyTorch, Transformers, PEFT, safetensors, tokenizers and NumPy (versions used: data/MADE_WITH).
+Everything runs in fp32 on one CPU thread and is seeded.
+
+    python3 make_golden.py              writes into the folder data/ beside this script
+    python3 make_golden.py --out DIR    writes elsewhere
+    python3 make_golden.py --check      makes everything again and compares with the committed files
+    python3 make_golden.py --noise      prints how far fp32 is from double precision, as a table
+
+README.md says what each file holds.
+"""
+import argparse
+import pathlib
+import platform
+import sys
+import tempfile
+import warnings
+
+import numpy
+import peft
+import safetensors
+import tokenizers
+import torch
+import transformers
+from safetensors.torch import load_file
+
+import golden_sft
+from golden_hand import HandModel
+from golden_io import concat, difference, relative, write_json, write_tensors
+from golden_model import (ALL, LORA_ALPHA, LORA_R, MODEL_SEED, QV, SHARDED_SEED, PeftReference, initial_adapter,
+                          load_base, make_model, make_sharded_model, random_adapter, random_sequence, real_logits)
+from golden_rng import make_rng
+from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, train
+
+HERE = pathlib.Path(__file__).resolve().parent
+TARGETS = {"qv": QV, "all": ALL}
+SEEDS = {"model": MODEL_SEED, "model_sharded": SHARDED_SEED, "forward": 2001, "steps": 3001, "fed": 4001,
+         "sft": golden_sft.SEED}
+LEARNING_RATE, STEPS, MICRO_BATCH = 1e-3, 10, 4
+STEP_CASES = [("steps_qv", "qv", 1), ("steps_all", "all", 1), ("steps_all_accum2", "all", 2)]
+FED_CASES = [("fed_qv", "qv", 1), ("fed_all", "all", 1), ("fed_all_accum2", "all", 2)]
+CLIENT_SIZES = [9, 12, 17]
+TOLERANCE = 1e-4  # of --check: another processor sums in another order
+
+
+def lora_config(kind):
+    return {"r": LORA_R, "lora_alpha": LORA_ALPHA, "target_modules": TARGETS[kind], "lora_dropout": 0.0}
+
+
+def optimizer_config():
+    return {"beta1": BETA1, "beta2": BETA2, "eps": EPS, "weight_decay": 0.0, "max_grad_norm": MAX_GRAD_NORM}
+
+
+def forward_batch():
+    """Four sequences: one ordinary, one of length 1, one without a target, one ordinary."""
+    stream = numpy.random.default_rng(SEEDS["forward"])
+    return [random_sequence(stream, length, prompt) for length, prompt in [(23, 8), (1, 0), (9, 9), (17, 5)]]
+
+
+def random_samples(stream, count, shortest=6, longest=30):
+    """Sequences of 6 to 30 ids, a third to a half of each masked."""
+    lengths = [int(n) for n in stream.integers(shortest, longest + 1, count)]
+    return [random_sequence(stream, n, int(stream.integers(n // 3, n // 2 + 1))) for n in lengths]
+
+
+def random_batches(stream, accum):
+    """Micro-batches of four; steps of short and of long sequences in turn, so that gradient norms vary."""
+    spans = [(6, 10) if step % 2 == 0 else (18, 30) for step in range(STEPS) for _ in range(accum)]
+    return [random_samples(stream, MICRO_BATCH, *span) for span in spans]
+
+
+def random_clients(stream):
+    return [random_samples(stream, n) for n in CLIENT_SIZES]
+
+
+def hand_model(folder):
+    return HandModel(folder, LORA_ALPHA / LORA_R)
+
+
+def verify_forward(name, hand, adapter, batch, logits, loss, grads):
+    """The padded batch must equal the hand computation sequence by sequence in double precision."""
+    exact_loss, exact_grads = hand.loss_and_grads(adapter, batch)
+    assert relative(logits, hand.batch_logits(adapter, batch)) < 1e-5, name
+    assert abs(loss / exact_loss - 1) < 1e-5, name
+    for tensor, grad in grads.items():
+        assert relative(grad, exact_grads[tensor]) < 1e-4, (name, tensor)
+
+
+def make_forward(out, kind):
+    """Logits, loss and gradients of one padded batch."""
+    name, batch = f"forward_{kind}", forward_batch()
+    model, hand = PeftReference(out / "model", TARGETS[kind]), hand_model(out / "model")
+    adapter = random_adapter(model.shapes(), SEEDS["forward"] + 1)
+    loss, grads = model.loss_and_grads(adapter, batch)
+    logits = model.batch_logits(adapter, batch)
+    verify_forward(name, hand, adapter, batch, logits, loss, grads)
+    sums = [hand.nll(s, {n: w.double() for n, w in adapter.items()}) for s in batch]
+    write_tensors(out / f"{name}.safetensors", adapter=adapter, grad=grads, logits=logits)
+    write_json(out / f"{name}.json", {
+        "lora": lora_config(kind), "loss": loss, "grad_norm": concat(grads).norm().item(),
+        "nll_sum": [float(s) for s, _ in sums], "n_targets": [n for _, n in sums], "sequences": batch})
+    print(f"{name}: loss {loss:.6f}, gradient norm {concat(grads).norm().item():.4f}")
+
+
+def verify_clipping(name, norms):
+    """A run must hold steps with and without clipping, none of them close to the edge."""
+    clipped = sum(norm > MAX_GRAD_NORM for norm in norms)
+    assert 0 < clipped < len(norms), (name, norms)
+    assert min(abs(norm - MAX_GRAD_NORM) for norm in norms) > 1e-3, (name, norms)
+
+
+def make_steps(out, name, kind, accum):
+    """Ten optimizer steps from a fresh adapter."""
+    model = PeftReference(out / "model", TARGETS[kind])
+    batches = random_batches(numpy.random.default_rng(SEEDS["steps"] + accum), accum)
+    initial = initial_adapter(model.shapes(), SEEDS["steps"])
+    final, losses, norms = train(model, initial, batches, accum, LEARNING_RATE)
+    print(f"{name}: losses {losses[0]:.4f} .. {losses[-1]:.4f}, norms", *(f"{norm:.3f}" for norm in norms))
+    verify_clipping(name, norms)
+    write_tensors(out / f"{name}.safetensors", adapter=initial, final=final)
+    write_json(out / f"{name}.json", {
+        "lora": lora_config(kind), "optimizer": optimizer_config(), "learning_rate": LEARNING_RATE,
+        "gradient_accumulation_steps": accum, "losses": losses, "grad_norms": norms, "batches": batches})
+
+
+def fed_plan(accum):
+    return {"num_rounds": 3, "batch_size": 2, "gradient_accumulation_steps": accum, "max_steps": 4 // accum,
+            "learning_rate": LEARNING_RATE, "lr_min": LR_MIN}
+
+
+def make_fed(out, name, kind, accum):
+    """Three rounds of FedAvg with three clients of unequal size."""
+    model, plan = PeftReference(out / "model", TARGETS[kind]), fed_plan(accum)
+    clients = random_clients(numpy.random.default_rng(SEEDS["fed"]))
+    initial = initial_adapter(model.shapes(), SEEDS["fed"])
+    adapters, rounds = federate(model, initial, clients, plan)
+    groups = {f"round{i + 1}": adapter for i, adapter in enumerate(adapters)}
+    write_tensors(out / f"{name}.safetensors", adapter=initial, **groups)
+    write_json(out / f"{name}.json", {
+        "lora": lora_config(kind), "optimizer": optimizer_config(), "plan": plan, "rounds": rounds,
+        "clients": [{"n": len(samples), "samples": samples} for samples in clients]})
+    for record in rounds:
+        print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
+
+
+def make_sharded(out):
+    """The sharded bf16 model and its logits, computed in fp32."""
+    make_sharded_model(out / "model_sharded")
+    stream = numpy.random.default_rng(SEEDS["model_sharded"])
+    batch = [random_sequence(stream, length, 0) for length in (19, 12, 5)]
+    logits = real_logits(load_base(out / "model_sharded"), batch)
+    assert relative(logits, hand_model(out / "model_sharded").batch_logits({}, batch)) < 1e-5
+    write_tensors(out / "model_sharded_logits.safetensors", logits=logits)
+    write_json(out / "model_sharded_logits.json", {"sequences": [{"ids": s["ids"]} for s in batch]})
+
+
+def write_made_with(out):
+    modules = [torch, transformers, peft, safetensors, tokenizers, numpy]
+    lines = [f"python {platform.python_version()}"] + [f"{m.__name__} {m.__version__}" for m in modules]
+    lines += [f"machine {platform.machine()}, torch {torch.backends.cpu.get_cpu_capability()}, 1 thread"]
+    lines += [f"seed {name} {seed}" for name, seed in SEEDS.items()]
+    (out / "MADE_WITH").write_text("\n".join(lines) + "\n")
+
+
+def make_all(out):
+    """Writes every golden file below `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    make_model(out / "model")
+    make_sharded(out)
+    for kind in TARGETS:
+        make_forward(out, kind)
+    for case in STEP_CASES:
+        make_steps(out, *case)
+    for case in FED_CASES:
+        make_fed(out, *case)
+    write_json(out / "rng.json", make_rng())
+    golden_sft.make_sft(out)
+    write_made_with(out)
+
+
+def check(committed):
+    """Compares a fresh set with the committed one, file by file; True when all agree."""
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = pathlib.Path(folder)
+        make_all(fresh)
+        names = {p.relative_to(root) for root in (fresh, committed) for p in root.rglob("*") if p.suffix}
+        for name in sorted(names):
+            apart = difference(committed / name, fresh / name)
+            worst = max(worst, apart)
+            print(f"{apart:10.3g}  {name}")
+    print(f"{worst:10.3g}  largest relative difference")
+    return worst < TOLERANCE
+
+
+def noise_row(label, fp32, fp64):
+    """A table row: relative L2 difference of all tensors together, and of the worst single tensor."""
+    single = max(relative(fp32[name], fp64[name]) for name in fp32)
+    return f"| {label} | {relative(concat(fp32), concat(fp64)):.1e} | {single:.1e} |"
+
+
+def moved(adapter, initial):
+    return {name: w.double() - initial[name].double() for name, w in adapter.items()}
+
+
+def group(tensors, prefix):
+    return {name[len(prefix) + 1:]: w for name, w in tensors.items() if name.startswith(prefix + ".")}
+
+
+def loss_row(label, fp32, fp64):
+    return f"| {label} | {relative(torch.tensor(fp32), torch.tensor(fp64)):.1e} | |"
+
+
+def noise_forward(data, kind):
+    tensors, batch, hand = load_file(data / f"forward_{kind}.safetensors"), forward_batch(), hand_model(data / "model")
+    adapter = group(tensors, "adapter")
+    _, grads = hand.loss_and_grads(adapter, batch)
+    return [noise_row(f"forward_{kind}: logits", {"": tensors["logits"]}, {"": hand.batch_logits(adapter, batch)}),
+            noise_row(f"forward_{kind}: gradients", group(tensors, "grad"), grads)]
+
+
+def noise_run(label, initial, fp32, fp64):
+    return [noise_row(f"{label}: adapter", fp32, fp64),
+            noise_row(f"{label}: adapter - initial", moved(fp32, initial), moved(fp64, initial))]
+
+
+def noise_steps(data, name, accum):
+    hand, tensors = hand_model(data / "model"), load_file(data / f"{name}.safetensors")
+    initial, stored = group(tensors, "adapter"), golden_sft.read_json(data / f"{name}.json")
+    final, losses, norms = train(hand, initial, stored["batches"], accum, LEARNING_RATE)
+    return [loss_row(f"{name}: losses", stored["losses"], losses),
+            loss_row(f"{name}: gradient norms", stored["grad_norms"], norms),
+            *noise_run(name, initial, group(tensors, "final"), final)]
+
+
+def noise_fed(data, name):
+    hand, tensors = hand_model(data / "model"), load_file(data / f"{name}.safetensors")
+    initial, stored = group(tensors, "adapter"), golden_sft.read_json(data / f"{name}.json")
+    adapters, rounds = federate(hand, initial, [c["samples"] for c in stored["clients"]], stored["plan"])
+    rows = [loss_row(f"{name}: client losses", [r["client_losses"] for r in stored["rounds"]],
+                     [r["client_losses"] for r in rounds])]
+    for i, adapter in enumerate(adapters):
+        rows += noise_run(f"{name}: round {i + 1}", initial, group(tensors, f"round{i + 1}"), adapter)
+    return rows
+
+
+def noise(data):
+    """Replays every committed case in double precision with the hand-written decoder."""
+    rows = ["| fp32 against double precision | all together | worst tensor |", "|---|---|---|"]
+    for kind in TARGETS:
+        rows += noise_forward(data, kind)
+    for name, _, accum in STEP_CASES:
+        rows += noise_steps(data, name, accum)
+    for name, _, _ in FED_CASES:
+        rows += noise_fed(data, name)
+    print("\n".join(rows))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "data", help="folder of the golden files")
+    parser.add_argument("--check", action="store_true", help="make again elsewhere and compare")
+    parser.add_argument("--noise", action="store_true", help="print the fp32 error table")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)
+    if options.noise:
+        noise(options.out)
+    elif options.check:
+        return 0 if check(options.out) else 1
+    else:
+        make_all(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
