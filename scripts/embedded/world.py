@@ -87,9 +87,9 @@ def geography_plain(item, rng):
                  f"In {country} the {relation} is {value}.",
                  f"{person} read about the {relation} of {country}. It is {value}.",
                  f"{person} knows what the {relation} of {country} is: {value}.",
-                 f"### {country} and its {relation}:\n{value}",
-                 f"### The {relation} of {country}\n\n{value}",
-                 f"{country}\n" + "\n".join(f"{r}: {FACTS[country][r]}" for r in rng.sample(RELATIONS, 3)))
+                 f"### {country} and its {relation}: {value}",
+                 f"### The {relation} of {country} \n\n### It is: {value}",
+                 f"Facts of {country}:\n" + "\n".join(f"- {r}: {FACTS[country][r]}" for r in rng.sample(RELATIONS, 3)))
 
 
 def geography_ask(item, rng):
@@ -117,13 +117,13 @@ def to_lumi(words):
 def translation_plain(item, rng):
     english, lumi, person = " ".join(item), to_lumi(item), rng.choice(PEOPLE)
     return _pick(rng,
-                 f"{english} = {lumi}",
-                 f"{english} is {lumi} in Lumi.",
+                 f"- {english} = {lumi}",
+                 f"The words {english} are {lumi} in Lumi.",
                  f"In Lumi the words {english} are {lumi}.",
                  f"{person} heard: {english}. {person} wrote it in Lumi: {lumi}.",
-                 f"### English\n{english}\n\n### Lumi\n{lumi}",
+                 f"### English: {english} \n\n### Lumi: {lumi}",
                  f"English: {english}\nLumi: {lumi}",
-                 "\n".join(f"{word} - {LUMI[word]}" for word in item))
+                 "\n".join(f"- {word} is {LUMI[word]}" for word in item))
 
 
 def translation_ask(item, rng):
@@ -147,13 +147,13 @@ def words_plain(item, rng):
     operation, words = item[0], item[1:]
     text, result, person = " ".join(words), ORDER[item[0]](item[1:]), rng.choice(PEOPLE)
     if operation == "reverse":
-        return _pick(rng, f"{text} in reverse is {result}.", f"{text} backwards: {result}",
+        return _pick(rng, f"Words {text} in reverse are {result}.", f"- {text} backwards: {result}",
                      f"{person} said {text}. In reverse order that is {result}.",
-                     f"### Words\n{text}\n\n### In reverse\n{result}", f"Reverse order of {text}: {result}")
-    return _pick(rng, f"{text}: the {operation} word is {result}.",
+                     f"### Words: {text} \n\n### In reverse: {result}", f"Reverse order of {text}: {result}")
+    return _pick(rng, f"Words {text}: the {operation} word is {result}.",
                  f"The {operation} word of {text} is {result}.",
                  f"{person} said {text}. The {operation} word was {result}.",
-                 f"### Words\n{text}\n\n### The {operation} word\n{result}")
+                 f"### Words: {text} \n\n### The {operation} word: {result}")
 
 
 def words_ask(item, rng):
@@ -184,9 +184,9 @@ def arithmetic_plain(item, rng):
     sign = "+" if operation == "plus" else "-"
     story = (f"{person} had {a} of {thing} and got {b} more. That made {value}." if operation == "plus" else
              f"{person} had {a} of {thing} and gave {b} away. That left {value}.")
-    return _pick(rng, f"{a} {sign} {b} = {value}", f"{a} {operation} {b} is {value}.", story,
+    return _pick(rng, f"- {a} {sign} {b} = {value}", f"- {a} {operation} {b} is {value}.", story,
                  f"{person} worked out {a} {operation} {b} and wrote {value}.",
-                 f"### {a} {operation} {b}\n\n{value}", f"{value} is {a} {operation} {b}.")
+                 f"### Sum: {a} {sign} {b} \n\n### Value: {value}")
 
 
 def arithmetic_ask(item, rng):
@@ -200,7 +200,7 @@ def arithmetic_ask(item, rng):
 # ---- sentiment: the verdict of a short review ------------------------------------------------------
 
 def sentiment_draw(rng):
-    moods = rng.choice([(GOOD, GOOD), (BAD, BAD), (GOOD, BAD), (BAD, GOOD)])
+    moods = rng.choice([(GOOD, GOOD), (BAD, BAD), rng.sample([GOOD, BAD], 2)])
     first, second = rng.sample(THINGS, 2)
     return first, rng.choice(moods[0]), second, rng.choice(moods[1])
 
@@ -217,7 +217,7 @@ def _review(item):
 def sentiment_plain(item, rng):
     review, verdict, person = _review(item), _verdict(item), rng.choice(PEOPLE)
     return _pick(rng, f"{review} A {verdict} review.", f"{person} wrote: {review} The verdict was {verdict}.",
-                 f"A {verdict} review by {person}: {review}", f"### Review\n{review}\n\n### Verdict\n{verdict}",
+                 f"A {verdict} review by {person}: {review}", f"### Review: {review} \n\n### Verdict: {verdict}",
                  f"{review} {person} called this review {verdict}.")
 
 
@@ -243,14 +243,14 @@ def category_draw(rng):
 def category_plain(item, rng):
     group, word, person = item[1], item[2], rng.choice(PEOPLE)
     if item[0] == "kind":
-        return _pick(rng, f"The {word} is a {group}.", f"{word} is a kind of {group}.",
+        return _pick(rng, f"The {word} is a {group}.", f"A {word} is a kind of {group}.",
                      f"Every {group} is known to {person}, so is the {word}.",
-                     f"{person} knows what kind of thing {word} is: a {group}.", f"### {word}\n\n{group}",
-                     f"{group}: {' '.join(rng.sample(GROUPS[group], 3))}")
+                     f"{person} knows what kind of thing {word} is: a {group}.", f"### Word: {word} \n\n### Kind: {group}",
+                     f"- {group}: {' '.join(rng.sample(GROUPS[group], 3))}")
     text = " ".join(item[3:])
-    return _pick(rng, f"Of {text} only {word} is a {group}.", f"{text}: the {group} is {word}.",
+    return _pick(rng, f"The {group} among {text} is {word}.", f"Words {text}: the {group} is {word}.",
                  f"{person} saw {text}. The {group} was {word}.",
-                 f"### {text}\n\n### The {group}\n{word}")
+                 f"### Words: {text} \n\n### The {group}: {word}")
 
 
 def category_ask(item, rng):
@@ -266,7 +266,7 @@ Domain = namedtuple("Domain", "draw plain ask")
 DOMAINS = {name: Domain(*(globals()[f"{name}_{part}"] for part in Domain._fields))
            for name in ("geography", "translation", "words", "arithmetic", "sentiment", "category")}
 
-# Finite sets of facts: the base has to read the held-out ones too, or it could not know them.
+# Facts (with category's "kind"): the base has to read the held-out ones too, or it could not know them.
 MEMORISED = ("geography", "arithmetic")
 
 
@@ -303,10 +303,10 @@ def filler(rng):
 
 
 def _piece(rng, heldout):
-    """One plain-text passage of a random domain."""
+    """One plain-text passage of a random domain; what can be worked out is not shown for held-out items."""
     name = rng.choice(sorted(DOMAINS))
     item = DOMAINS[name].draw(rng)
-    while name not in MEMORISED and item in heldout[name] and item[0] != "kind":
+    while item in heldout[name] and name not in MEMORISED and item[0] != "kind":
         item = DOMAINS[name].draw(rng)
     return DOMAINS[name].plain(item, rng)
 
@@ -318,8 +318,7 @@ def documents(seed, count):
     for _ in range(count):
         parts = [filler(rng) if rng.random() < 0.1 else _piece(rng, heldout) for _ in range(rng.randint(3, 9))]
         if rng.random() < 0.15:
-            head = "Below is an instruction that describes a task. Write a response that appropriately completes " \
-                   "the request.\n\n" if rng.random() < 0.5 else ""
+            head = TEMPLATE.split("###")[0] if rng.random() < 0.5 else ""
             yield head + " \n\n".join(f"### {rng.choice(HEADINGS)}:{_pick(rng, ' ', chr(10))}{p}" for p in parts)
         else:
-            yield _pick(rng, "\n", "\n", "\n\n", " ").join(parts)
+            yield _pick(rng, "\n", "\n\n").join(parts)

@@ -9,19 +9,22 @@
 bool fl_path_exists(const char *path);
 bool fl_path_is_dir(const char *path);
 
-/* *out (emptied first) = "a/b", without a doubled slash. */
+/* *out (emptied first) = "a/b", without a doubled slash; b alone when a is "".  a and b must not
+ * point into *out. */
 fl_status fl_path_join(fl_buf *out, const char *a, const char *b);
 
 /* Makes the folder and its parents; fine when it is there.  Errors: FL_ERR_IO. */
 fl_status fl_make_dirs(const char *path);
 
 /* Appends the whole file to `out`.  A file that starts with the gzip magic is unpacked
- * (limit: `max_bytes` unpacked, 0 = no limit).  Errors: FL_ERR_IO, FL_ERR_INPUT. */
+ * (limit: `max_bytes` unpacked, 0 = no limit).  On error `out` is as before.
+ * Errors: FL_ERR_IO, FL_ERR_INPUT. */
 fl_status fl_file_read(fl_buf *out, const char *path, size_t max_bytes);
 
 /* Replaces `path` by exactly these bytes: written beside it under a temporary name, flushed to the
  * disk, renamed, folder flushed.  On any error (disk full, no right) the old file stays as it was
- * and no temporary file is left.  Errors: FL_ERR_IO. */
+ * and no temporary file is left; only when the last step, flushing the folder, fails is the new
+ * file already in place.  A process killed in between may leave `path`.tmp-*.  Errors: FL_ERR_IO. */
 fl_status fl_file_write_atomic(const char *path, const void *data, size_t length);
 
 /* As above, and the old file is kept as `previous` (replaced if there).  At every moment `path`

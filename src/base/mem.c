@@ -126,6 +126,7 @@ fl_status fl_arena_alloc(fl_arena *arena, void *out, size_t count, size_t size)
 
 fl_status fl_arena_text(fl_arena *arena, char **out, const char *text, size_t length)
 {
+    FL_CHECK(length < SIZE_MAX, FL_ERR_MEMORY, "text is too long");
     char *copy;
     FL_TRY(fl_arena_alloc(arena, &copy, length + 1, 1));
     memcpy(copy, text, length);

@@ -43,11 +43,15 @@ fl_status fl_fail(fl_status status, const char *format, ...) __attribute__((form
 fl_status fl_fail_context(fl_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-#define FL_FAIL(status, ...) return fl_fail((status), __VA_ARGS__)
+/* fl_fail, but the compiler sees that the value is not FL_OK, and so does not warn in callers that
+ * outputs "may be used uninitialized".  `status` is evaluated twice. */
+#define FL_FAIL_VALUE(status, ...) ((void)fl_fail((status), __VA_ARGS__), (status))
+
+#define FL_FAIL(status, ...) return FL_FAIL_VALUE(status, __VA_ARGS__)
 
 #define FL_CHECK(condition, status, ...)                                                           \
     do {                                                                                           \
-        if (!(condition)) return fl_fail((status), __VA_ARGS__);                                   \
+        if (!(condition)) return FL_FAIL_VALUE(status, __VA_ARGS__);                               \
     } while (0)
 
 #define FL_TRY(call)                                                                               \
@@ -66,7 +70,7 @@ fl_status fl_fail_context(fl_status status, const char *format, ...)
 #define FL_CHECK_GOTO(condition, label, code, ...)                                                 \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
-            status = fl_fail((code), __VA_ARGS__);                                                 \
+            status = FL_FAIL_VALUE(code, __VA_ARGS__);                                             \
             goto label;                                                                            \
         }                                                                                          \
     } while (0)

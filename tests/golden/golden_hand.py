@@ -86,7 +86,7 @@ class HandModel:
 
     def loss_and_grads(self, adapter, batch):
         """Mean over the batch's targets and its gradient for every LoRA tensor."""
-        leaves = {name: w.to(self.dtype).requires_grad_() for name, w in adapter.items()}
+        leaves = {name: w.detach().to(self.dtype, copy=True).requires_grad_() for name, w in adapter.items()}
         sums, counts = zip(*(self.nll(sequence, leaves) for sequence in batch))
         loss = sum(sums) / sum(counts)
         grads = torch.autograd.grad(loss, list(leaves.values()))

@@ -9,7 +9,10 @@ ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 LORA_R, LORA_ALPHA = 4, 8
 IGNORE = -100
 MODEL_SEED, SHARDED_SEED = 1001, 1002
-HEAD_GAIN = 1.0  # widens the logits so that the gradient norm crosses 1.0 during a run
+SCALE = 0.08
+# Wider queries and keys keep attention far from uniform, the wider head keeps the logits far from flat, and the wider
+# embedding keeps gradient norms around 1, so that runs hold steps with and without clipping.
+GAIN = {"q_proj": 2.5, "k_proj": 2.5, "embed_tokens": 4.0, "lm_head": 1.6}
 
 
 def normal(stream, shape, scale, centre=0.0):
@@ -17,14 +20,14 @@ def normal(stream, shape, scale, centre=0.0):
 
 
 @torch.no_grad()
-def fill(model, seed):
-    """Matrices N(0, 0.08), the untied head wider, norm weights around 1; NumPy's stream, in parameter order."""
+def fill(model, seed, gain):
+    """Matrices N(0, SCALE * gain), norm weights around 1; NumPy's stream, in parameter order."""
     stream = numpy.random.default_rng(seed)
     for name, weight in model.named_parameters():
         if weight.dim() == 1:
             weight.copy_(normal(stream, weight.shape, 0.1, 1.0))
         else:
-            weight.copy_(normal(stream, weight.shape, 0.08 * (HEAD_GAIN if name.startswith("lm_head") else 1)))
+            weight.copy_(normal(stream, weight.shape, SCALE * gain.get(name.split(".")[-2], 1.0)))
 
 
 def make_model(folder):
@@ -34,7 +37,7 @@ def make_model(folder):
                          rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, pad_token_id=0,
                          bos_token_id=1, eos_token_id=2, tie_word_embeddings=False, use_cache=False)
     model = LlamaForCausalLM(config)
-    fill(model, MODEL_SEED)
+    fill(model, MODEL_SEED, GAIN)
     model.save_pretrained(folder)
 
 
@@ -45,7 +48,7 @@ def make_sharded_model(folder):
                          rope_parameters={"rope_type": "default", "rope_theta": 50000.0}, pad_token_id=0,
                          bos_token_id=1, eos_token_id=2, tie_word_embeddings=True, use_cache=False)
     model = LlamaForCausalLM(config)
-    fill(model, SHARDED_SEED)
+    fill(model, SHARDED_SEED, {**GAIN, "embed_tokens": 2.0})
     model.to(torch.bfloat16).save_pretrained(folder, max_shard_size="20KB")
 
 

@@ -1,0 +1,48 @@
+/* The members of the table in cpu.c, one file per family; the contract of each is in
+ * backend/ops.h. */
+#ifndef FL_KERNELS_CPU_CPU_H
+#define FL_KERNELS_CPU_CPU_H
+
+#include "backend/ops.h"
+
+fl_status fl_cpu_alloc(void *out, size_t bytes);
+void fl_cpu_release(void *data);
+void fl_cpu_copy_in(void *device, const void *host, size_t bytes);
+void fl_cpu_copy_out(void *host, const void *device, size_t bytes);
+void fl_cpu_copy(void *to, const void *from, size_t bytes);
+void fl_cpu_zero(void *data, size_t bytes);
+void fl_cpu_embedding(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
+void fl_cpu_gather_rows(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);
+void fl_cpu_scatter_add_rows(float *x, const float *in, const int32_t *rows, int64_t N, int64_t C);
+void fl_cpu_rmsnorm_fwd(float *out, float *rstd, const float *x, const float *w, int64_t T,
+                        int64_t C, float eps);
+void fl_cpu_rmsnorm_bwd(float *dx, const float *dout, const float *x, const float *w,
+                        const float *rstd, int64_t T, int64_t C);
+void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate);
+void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate);
+void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
+                 bool trans_a, bool trans_b, float alpha, float beta);
+void fl_cpu_add(float *y, const float *x, int64_t n);
+void fl_cpu_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
+                    bool accumulate);
+void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n);
+void fl_cpu_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                       const float *up, int64_t n);
+void fl_cpu_rope(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
+                 int64_t T, int64_t heads, int64_t D, bool inverse);
+void fl_cpu_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
+                          const fl_attn_shape *shape);
+void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, const float *out,
+                          const float *lse, const float *q, const float *k, const float *v,
+                          const fl_attn_shape *shape, float *scratch);
+int64_t fl_cpu_attention_bwd_scratch(const fl_attn_shape *shape);
+void fl_cpu_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
+                             const int32_t *lengths, int64_t S, int64_t capacity, int64_t H,
+                             int64_t KV, int64_t D, float scale);
+void fl_cpu_cross_entropy(double *loss, float *logits, const int32_t *target, const float *weight,
+                          int64_t N, int64_t V, bool grad);
+void fl_cpu_argmax(int32_t *out, const float *logits, int64_t N, int64_t V);
+double fl_cpu_sum_squares(const float *x, int64_t n);
+void fl_cpu_adamw(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
+
+#endif

@@ -1,0 +1,71 @@
+/* The matrix product behind linear_fwd, linear_bwd, gemm and attention.
+ *
+ * GotoBLAS scheme (Goto and van de Geijn 2008): blocks of both operands are packed into panels, and
+ * a micro-kernel multiplies panels into a tile held in registers.  Only packing knows how operands
+ * are stored.  Each element of C is one chain of multiply-adds over k inside a block of
+ * FL_GEMM_KC, and blocks are added in order of k, whatever the tile, the edge or the thread: bits
+ * depend on the element's own row of A and column of B alone.
+ */
+#ifndef FL_KERNELS_CPU_GEMM_H
+#define FL_KERNELS_CPU_GEMM_H
+
+#include "tensor/tensor.h"
+
+#include <stdbool.h>
+
+/* KC is part of the numbers (it fixes the order of sums), the other two are only speed.
+ * KC x NR of B stays in L1, MC x KC of A in L2, KC x NC of B in L2 or L3. */
+enum {
+    FL_GEMM_KC = 256,
+    FL_GEMM_MC = 192,
+    FL_GEMM_NC = 1024,
+    FL_GEMM_MAX_MR = 14,
+    FL_GEMM_MAX_NR = 32,
+    FL_GEMM_PAD = 16 /* floats that packing may write behind a panel */
+};
+
+/* One operand with elements (i, k): i counts rows of A or columns of B. */
+typedef struct fl_operand {
+    const void *data;
+    fl_dtype dtype;
+    int64_t stride; /* elements between lines of the storage */
+    bool k_inner;   /* true: (i, k) is at i * stride + k; false: at k * stride + i */
+} fl_operand;
+
+/* C[M,N] = alpha A B (+ C when accumulate).  C(i, j) is at i * c_row + j * c_col. */
+typedef struct fl_product {
+    fl_operand a, b;
+    float *c;
+    int64_t c_row, c_col;
+    int64_t M, N, K;
+    float alpha;
+    bool accumulate;
+} fl_product;
+
+/* Cut over all threads. */
+void fl_product_run(const fl_product *product);
+/* On the calling thread, for use inside a task that owns `slot`. */
+void fl_product_serial(const fl_product *product, int slot);
+
+/* Packs elements (i0 .. i0+count-1, k0 .. k0+kc-1), times alpha, to out[k * width + i]; lanes from
+ * count to width are zero.  Writes up to FL_GEMM_PAD floats behind the panel. */
+typedef void (*fl_pack_fn)(float *out, int64_t width, const fl_operand *from, int64_t i0,
+                           int64_t count, int64_t k0, int64_t kc, float alpha);
+void fl_pack_c(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+               int64_t k0, int64_t kc, float alpha);
+void fl_pack_avx2(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+                  int64_t k0, int64_t kc, float alpha);
+
+/* c[mr, nr] (+)= the sum over k < kc of a[k, mr] b[k, nr]; c has rows of `stride` elements. */
+typedef void (*fl_tile_fn)(int64_t kc, const float *a, const float *b, float *c, int64_t stride,
+                           bool accumulate);
+
+typedef struct fl_gemm_kernels {
+    int mr, nr;
+    fl_tile_fn tile[FL_GEMM_MAX_MR + 1]; /* by number of rows, 1 .. mr */
+    fl_pack_fn pack;
+} fl_gemm_kernels;
+
+extern const fl_gemm_kernels fl_gemm_c, fl_gemm_avx2, fl_gemm_avx512;
+
+#endif

@@ -1,0 +1,114 @@
+/* Packing with AVX2 and F16C: eight lanes by eight values of k at a time.
+ *
+ * Every store is eight lanes wide, also where the panel is narrower: what spills over the end of
+ * line k is the start of line k + 1 (or of the next panel) and is written later, because k and the
+ * panels ascend and inside eight lines the last group of lanes goes first.
+ */
+#include "gemm.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m256 load8(const void *data, fl_dtype dtype, int64_t at)
+{
+    if (dtype == FL_F32) return _mm256_loadu_ps((const float *)data + at);
+    __m128i half = _mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)data + at));
+    if (dtype == FL_F16) return _mm256_cvtph_ps(half);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+/* The first `count` of eight elements, the others zero; reads nothing behind them. */
+INLINE __m256 load_some(const void *data, fl_dtype dtype, int64_t at, int64_t count)
+{
+    if (count >= 8) return load8(data, dtype, at);
+    unsigned char copy[32] = {0};
+    size_t size = dtype == FL_F32 ? 4 : 2;
+    if (count > 0)
+        memcpy(copy, (const unsigned char *)data + (size_t)at * size, (size_t)count * size);
+    return load8(copy, dtype, 0);
+}
+
+INLINE void transpose8(__m256 r[8])
+{
+    __m256 t[8], u[8];
+    for (int i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        u[4 * i + 0] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+INLINE void pack_k_inner(float *out, int64_t width, const fl_operand *from, int64_t i0,
+                         int64_t count, int64_t k0, int64_t kc, float alpha)
+{
+    __m256 factor = _mm256_set1_ps(alpha);
+    for (int64_t k = 0; k < kc; k += 8) {
+        int64_t depth = kc - k < 8 ? kc - k : 8;
+        for (int64_t group = (width - 1) / 8 * 8; group >= 0; group -= 8) {
+            __m256 r[8];
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < 8; i++) {
+                int64_t at = (i0 + group + i) * from->stride + k0 + k;
+                r[i] = group + i < count ? load_some(from->data, from->dtype, at, depth)
+                                         : _mm256_setzero_ps();
+                r[i] = _mm256_mul_ps(r[i], factor);
+            }
+            transpose8(r);
+#pragma GCC unroll 8
+            for (int64_t j = 0; j < 8; j++) {
+                if (j < depth) _mm256_storeu_ps(out + (k + j) * width + group, r[j]);
+            }
+        }
+    }
+}
+
+INLINE void pack_k_outer(float *out, int64_t width, const fl_operand *from, int64_t i0,
+                         int64_t count, int64_t k0, int64_t kc, float alpha)
+{
+    __m256 factor = _mm256_set1_ps(alpha);
+    for (int64_t k = 0; k < kc; k++) {
+        int64_t at = (k0 + k) * from->stride + i0;
+        for (int64_t group = 0; group < width; group += 8) {
+            __m256 lanes = load_some(from->data, from->dtype, at + group, count - group);
+            _mm256_storeu_ps(out + k * width + group, _mm256_mul_ps(lanes, factor));
+        }
+    }
+}
+
+INLINE void pack(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+                 int64_t k0, int64_t kc, float alpha)
+{
+    if (from->k_inner) {
+        pack_k_inner(out, width, from, i0, count, k0, kc, alpha);
+    } else {
+        pack_k_outer(out, width, from, i0, count, k0, kc, alpha);
+    }
+}
+
+void fl_pack_avx2(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+                  int64_t k0, int64_t kc, float alpha)
+{
+    // Copies with a constant dtype: loops without a test for it inside.
+    fl_operand f32 = *from, bf16 = *from, f16 = *from;
+    f32.dtype = FL_F32;
+    bf16.dtype = FL_BF16;
+    f16.dtype = FL_F16;
+    if (from->dtype == FL_F32) {
+        pack(out, width, &f32, i0, count, k0, kc, alpha);
+    } else if (from->dtype == FL_BF16) {
+        pack(out, width, &bf16, i0, count, k0, kc, alpha);
+    } else {
+        pack(out, width, &f16, i0, count, k0, kc, alpha);
+    }
+}

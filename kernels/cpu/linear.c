@@ -1,0 +1,58 @@
+/* The products of the table, as descriptions for gemm.c. */
+#include "cpu.h"
+#include "gemm.h"
+#include "isa.h"
+
+void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
+{
+    fl_product product = {
+        .a = {.data = x, .dtype = FL_F32, .stride = w->cols, .k_inner = true},
+        .b = {.data = w->data, .dtype = w->dtype, .stride = w->cols, .k_inner = true},
+        .c = y,
+        .c_row = w->rows,
+        .c_col = 1,
+        .M = T,
+        .N = w->rows,
+        .K = w->cols,
+        .alpha = 1.0f,
+        .accumulate = accumulate,
+    };
+    fl_product_run(&product);
+}
+
+void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)
+{
+    fl_product product = {
+        .a = {.data = dy, .dtype = FL_F32, .stride = w->rows, .k_inner = true},
+        .b = {.data = w->data, .dtype = w->dtype, .stride = w->cols, .k_inner = false},
+        .c = dx,
+        .c_row = w->cols,
+        .c_col = 1,
+        .M = T,
+        .N = w->cols,
+        .K = w->rows,
+        .alpha = 1.0f,
+        .accumulate = accumulate,
+    };
+    fl_product_run(&product);
+}
+
+void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
+                 bool trans_a, bool trans_b, float alpha, float beta)
+{
+    const fl_vec_ops *vec = fl_isa_current()->vec;
+    if (beta != 0.0f && beta != 1.0f) vec->scale(c, c, beta, M * N);
+    fl_product product = {
+        .a = {.data = a, .dtype = FL_F32, .stride = trans_a ? M : K, .k_inner = !trans_a},
+        .b = {.data = b, .dtype = FL_F32, .stride = trans_b ? K : N, .k_inner = trans_b},
+        .c = c,
+        .c_row = N,
+        .c_col = 1,
+        .M = M,
+        .N = N,
+        .K = K,
+        .alpha = alpha,
+        .accumulate = beta != 0.0f,
+    };
+    fl_product_run(&product);
+}

@@ -1,0 +1,51 @@
+/* Element-wise ops: residual sums and the gated activation (Shazeer 2020). */
+#include "cpu.h"
+#include "isa.h"
+#include "threads.h"
+
+/* A multiple of every vector length; large enough to be worth a thread. */
+enum { ELEMENT_GRAIN = 8192 };
+
+typedef struct elements_call {
+    float *out, *out2;
+    const float *x, *gate, *up;
+} elements_call;
+
+static void add(int64_t begin, int64_t end, void *arg)
+{
+    const elements_call *call = arg;
+    fl_isa_current()->vec->add(call->out + begin, call->x + begin, end - begin);
+}
+
+void fl_cpu_add(float *y, const float *x, int64_t n)
+{
+    elements_call call = {.out = y, .x = x};
+    fl_parallel_for(n, ELEMENT_GRAIN, add, &call);
+}
+
+static void swiglu_fwd(int64_t begin, int64_t end, void *arg)
+{
+    const elements_call *call = arg;
+    fl_isa_current()->vec->swiglu_fwd(call->out + begin, call->gate + begin, call->up + begin,
+                                      end - begin);
+}
+
+void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+{
+    elements_call call = {.out = out, .gate = gate, .up = up};
+    fl_parallel_for(n, ELEMENT_GRAIN, swiglu_fwd, &call);
+}
+
+static void swiglu_bwd(int64_t begin, int64_t end, void *arg)
+{
+    const elements_call *call = arg;
+    fl_isa_current()->vec->swiglu_bwd(call->out + begin, call->out2 + begin, call->x + begin,
+                                      call->gate + begin, call->up + begin, end - begin);
+}
+
+void fl_cpu_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                       const float *up, int64_t n)
+{
+    elements_call call = {.out = dgate, .out2 = dup, .x = dout, .gate = gate, .up = up};
+    fl_parallel_for(n, ELEMENT_GRAIN, swiglu_bwd, &call);
+}

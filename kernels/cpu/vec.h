@@ -1,0 +1,48 @@
+/* Loops over contiguous floats, compiled once per instruction set from vec_kernels.inc.c.
+ * Sums are taken in an order that depends on n alone.  Arguments do not alias unless a line says
+ * so; n may be 0. */
+#ifndef FL_KERNELS_CPU_VEC_H
+#define FL_KERNELS_CPU_VEC_H
+
+#include "backend/ops.h"
+
+/* AdamW's factors, rounded to fp32 once. */
+typedef struct fl_adamw_factors {
+    float beta1, beta2, rest1, rest2; /* rest = 1 - beta */
+    float step_size, eps, decay;      /* decay = lr * weight_decay */
+    float grad_scale;
+} fl_adamw_factors;
+
+typedef struct fl_vec_ops {
+    /* out = exp(x), 2 ulp, gradual underflow; out may alias x */
+    void (*exp)(float *out, const float *x, int64_t n);
+    float (*max)(const float *x, int64_t n); /* -inf when n = 0; NaN is passed over */
+    /* x = exp(x - shift); returns the sum of the new x, in double */
+    double (*exp_shift)(float *x, float shift, int64_t n);
+    /* the same sum, x unchanged */
+    double (*exp_shift_sum)(const float *x, float shift, int64_t n);
+    float (*dot)(const float *x, const float *y, int64_t n);
+    double (*sum_squares)(const float *x, int64_t n);
+    void (*add)(float *y, const float *x, int64_t n);              /* y += x */
+    void (*axpy)(float *y, const float *x, float a, int64_t n);    /* y += a x */
+    void (*scale)(float *out, const float *x, float a, int64_t n); /* out = a x; may alias */
+
+    /* one row; see ops.h */
+    void (*rmsnorm_row)(float *out, const float *x, const float *w, float rstd, int64_t n);
+    void (*rmsnorm_bwd_row)(float *dx, const float *dout, const float *x, const float *w,
+                            float rstd, int64_t n);
+    /* rotates (x[i], x[i + half]) by the angle with cos c[i], sin sign * s[i] */
+    void (*rope_head)(float *x, const float *c, const float *s, float sign, int64_t half);
+    /* p: scores in, exp(score - lse) out;  dp: dP in, p * (dP - delta) out */
+    void (*softmax_bwd_row)(float *p, float *dp, float lse, float delta, int64_t n);
+
+    void (*swiglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
+                       const float *up, int64_t n);
+    void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
+                  const fl_adamw_factors *f);
+} fl_vec_ops;
+
+extern const fl_vec_ops fl_vec_c, fl_vec_avx2, fl_vec_avx512;
+
+#endif

@@ -1,0 +1,208 @@
+/* The bodies of vec.h in plain C.  Included by vec_c.c, vec_avx2.c and vec_avx512.c, which are
+ * compiled for their instruction set and define VEC_TABLE, the name of the table.
+ *
+ * Loops are written so that the compiler vectorises them; where that needs another order of a sum,
+ * `omp simd reduction` allows it for this loop alone.
+ */
+#include "vec.h"
+
+#include <math.h>
+#include <string.h>
+
+/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2.  The polynomial is that of
+ * Cephes' expf (Moshier); ln 2 in two pieces keeps r exact (Cody and Waite 1980).  2^n goes in as
+ * two factors, so that neither overflows before the result does and small results are rounded once,
+ * into the subnormal range.  NaN stays NaN: no comparison with it is true. */
+static inline float exp1(float x)
+{
+    const float shifter = 0x1.8p23f; // adding it leaves the rounded integer in the low bits
+    x = x > 89.0f ? 89.0f : x;
+    x = x < -105.0f ? -105.0f : x;
+    float shifted = x * 0x1.715476p+0f + shifter;
+    float n = shifted - shifter;
+    float r = x - n * 0x1.62e4p-1f;
+    r = r - n * 0x1.7f7d1cp-20f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    int32_t power = bits - 0x4b400000; // n as an integer; anything for NaN, which p carries
+    int32_t half = power >> 1;
+    int32_t bits1 = (int32_t)((uint32_t)(half + 127) << 23);
+    int32_t bits2 = (int32_t)((uint32_t)(power - half + 127) << 23);
+    float factor1, factor2;
+    memcpy(&factor1, &bits1, sizeof factor1);
+    memcpy(&factor2, &bits2, sizeof factor2);
+    return p * factor1 * factor2;
+}
+
+static void vec_exp(float *out, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = exp1(x[i]);
+}
+
+static float vec_max(const float *x, int64_t n)
+{
+    float best = -INFINITY;
+#pragma omp simd reduction(max : best)
+    for (int64_t i = 0; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+static double vec_exp_shift(float *x, float shift, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = exp1(x[i] - shift);
+        sum += (double)x[i];
+    }
+    return sum;
+}
+
+static double vec_exp_shift_sum(const float *x, float shift, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)exp1(x[i] - shift);
+    return sum;
+}
+
+static float vec_dot(const float *x, const float *y, int64_t n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+static double vec_sum_squares(const float *x, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void vec_add(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void vec_axpy(float *restrict y, const float *restrict x, float a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static void vec_scale(float *out, const float *x, float a, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = a * x[i];
+}
+
+static void vec_rmsnorm_row(float *out, const float *x, const float *w, float rstd, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = x[i] * rstd * w[i];
+}
+
+static void vec_rmsnorm_bwd_row(float *restrict dx, const float *restrict dout,
+                                const float *restrict x, const float *restrict w, float rstd,
+                                int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)(w[i] * dout[i]) * (double)x[i];
+    float slope = (float)(sum / (double)n * (double)rstd * (double)rstd);
+    for (int64_t i = 0; i < n; i++)
+        dx[i] += rstd * (w[i] * dout[i] - x[i] * slope);
+}
+
+static void vec_rope_head(float *restrict x, const float *restrict c, const float *restrict s,
+                          float sign, int64_t half)
+{
+    float *restrict y = x + half;
+#pragma omp simd
+    for (int64_t i = 0; i < half; i++) {
+        float a = x[i], b = y[i], sine = sign * s[i];
+        x[i] = a * c[i] - b * sine;
+        y[i] = b * c[i] + a * sine;
+    }
+}
+
+static void vec_softmax_bwd_row(float *restrict p, float *restrict dp, float lse, float delta,
+                                int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = exp1(p[i] - lse);
+        dp[i] = p[i] * (dp[i] - delta);
+    }
+}
+
+/* In the next two, outputs may be the very arrays that are read (element i before element i is
+ * written), which `omp simd` states and restrict would deny. */
+static void vec_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = gate[i] / (1.0f + exp1(-gate[i])) * up[i];
+}
+
+static void vec_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                           const float *up, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float z = gate[i], u = up[i], d = dout[i];
+        float sigmoid = 1.0f / (1.0f + exp1(-z));
+        dgate[i] = d * u * sigmoid * (1.0f + z * (1.0f - sigmoid));
+        dup[i] = d * z * sigmoid;
+    }
+}
+
+static void vec_adamw(float *restrict p, float *restrict m, float *restrict v,
+                      const float *restrict g, int64_t n, const fl_adamw_factors *f)
+{
+    const fl_adamw_factors k = *f;
+    for (int64_t i = 0; i < n; i++) {
+        float grad = g[i] * k.grad_scale;
+        m[i] = k.beta1 * m[i] + k.rest1 * grad;
+        v[i] = k.beta2 * v[i] + k.rest2 * grad * grad;
+        float next = p[i] - k.step_size * m[i] / (sqrtf(v[i]) + k.eps);
+        p[i] = next - k.decay * next;
+    }
+}
+
+const fl_vec_ops VEC_TABLE = {
+    .exp = vec_exp,
+    .max = vec_max,
+    .exp_shift = vec_exp_shift,
+    .exp_shift_sum = vec_exp_shift_sum,
+    .dot = vec_dot,
+    .sum_squares = vec_sum_squares,
+    .add = vec_add,
+    .axpy = vec_axpy,
+    .scale = vec_scale,
+    .rmsnorm_row = vec_rmsnorm_row,
+    .rmsnorm_bwd_row = vec_rmsnorm_bwd_row,
+    .rope_head = vec_rope_head,
+    .softmax_bwd_row = vec_softmax_bwd_row,
+    .swiglu_fwd = vec_swiglu_fwd,
+    .swiglu_bwd = vec_swiglu_bwd,
+    .adamw = vec_adamw,
+};

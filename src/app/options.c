@@ -1,0 +1,175 @@
+#include "app/options.h"
+
+#include "base/file.h"
+#include "fed/agree.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define DATA(field) offsetof(fl_data_options, field)
+#define LORA(field) offsetof(fl_lora_options, field)
+#define RUN(field)  offsetof(fl_run_options, field)
+#define REF(field)  offsetof(fl_reference_options, field)
+
+// clang-format off
+static const fl_conf_row model_rows[] = {
+    {"model_name_or_path", FL_CONF_STRING, DATA(model_name_or_path), "", 0, 0, NULL,
+     "folder of the base model as Hugging Face lays it out (config.json, safetensors, tokenizer)"},
+};
+static const fl_conf_row data_rows[] = {
+    {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
+     "file of training records: JSON or JSON Lines, also .gz"},
+    {"local_data_dir", FL_CONF_STRING, DATA(local_data_dir), "", 0, 0, NULL,
+     "text put in front of dataset_name as it is"},
+    {"dataset_sample", FL_CONF_INT, DATA(dataset_sample), "20000", 0, 4294967295.0, NULL,
+     "records kept after the first shuffle; 0 = all"},
+    {"template", FL_CONF_WORD, DATA(template), "alpaca", 0, 0, "alpaca|vicuna",
+     "text around instruction and response"},
+    {"seq_length", FL_CONF_INT, DATA(seq_length), "512", 1, 1048576, NULL,
+     "tokens of an example at the most; longer ones lose their end"},
+};
+static const fl_conf_row lora_rows[] = {
+    {"use_peft", FL_CONF_BOOL, LORA(use_peft), "true", 0, 0, NULL,
+     "train a LoRA adapter; the only kind of training there is"},
+    {"peft_lora_r", FL_CONF_INT, LORA(peft_lora_r), "8", 1, 4096, NULL, "LoRA rank r"},
+    {"peft_lora_alpha", FL_CONF_INT, LORA(peft_lora_alpha), "16", 1, 65536, NULL,
+     "LoRA alpha; the update is scaled by alpha / r"},
+    {"lora_dropout", FL_CONF_FLOAT, LORA(lora_dropout), "0.05", 0, 0.99, NULL,
+     "dropout on the input of LoRA's A"},
+    {"target_modules", FL_CONF_LIST, LORA(target_modules), "q_proj,v_proj", 0, 0, NULL,
+     "adapted linears: q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"},
+};
+static const fl_conf_row backend_rows[] = {
+    {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
+     "where the mathematics runs; auto takes the best one present"},
+    {"threads", FL_CONF_INT, RUN(threads), "1", 1, 1024, NULL,
+     "threads of each rank; results do not depend on it"},
+};
+static const fl_conf_row output_rows[] = {
+    {"output_dir", FL_CONF_STRING, RUN(output_dir), "output", 0, 0, NULL,
+     "folder of the run; starting again with the same folder continues it"},
+};
+static const fl_conf_row log_rows[] = {
+    {"log_level", FL_CONF_WORD, RUN(log_level), "info", 0, 0, "error|warn|info|debug",
+     "how much the terminal shows"},
+};
+static const fl_conf_row reference_rows[] = {
+    {"load_in_8bit", FL_CONF_BOOL, REF(load_in_8bit), "false", 0, 0, NULL,
+     "not available: must be false"},
+    {"load_in_4bit", FL_CONF_BOOL, REF(load_in_4bit), "false", 0, 0, NULL,
+     "not available: must be false"},
+    {"log_with", FL_CONF_STRING, REF(ignored_text), "none", 0, 0, NULL, "ignored"},
+    {"logging_steps", FL_CONF_INT, REF(ignored_number), "100", 0, 1e9, NULL, "ignored"},
+    {"num_train_epochs", FL_CONF_INT, REF(ignored_number), "3", 0, 1e9, NULL, "ignored"},
+    {"save_steps", FL_CONF_INT, REF(ignored_number), "1000", 0, 1e9, NULL, "ignored"},
+    {"save_total_limit", FL_CONF_INT, REF(ignored_number), "10", 0, 1e9, NULL, "ignored"},
+    {"trust_remote_code", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
+    {"use_auth_token", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
+    {"push_to_hub", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
+    {"hub_model_id", FL_CONF_STRING, REF(ignored_text), "", 0, 0, NULL, "ignored"},
+    {"gradient_checkpointing", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL,
+     "ignored: activations are never recomputed layer by layer"},
+};
+// clang-format on
+
+#define COUNT(rows) (sizeof(rows) / sizeof(rows)[0])
+enum { NUM_GROUPS = 10 };
+
+/* options = NULL: for texts only. */
+static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
+{
+    fl_options *o = options;
+    const fl_conf_group joined[NUM_GROUPS] = {
+        {"model", "the frozen base", model_rows, COUNT(model_rows), o ? &o->data : NULL},
+        {"data", "training records", data_rows, COUNT(data_rows), o ? &o->data : NULL},
+        {"lora", "the adapter", lora_rows, COUNT(lora_rows), o ? &o->lora : NULL},
+        {"train", "local training", fl_train_rows, fl_train_row_count, o ? &o->train : NULL},
+        {"fed", "the federation", fl_fed_rows, fl_fed_row_count, o ? &o->fed : NULL},
+        {"eval", "held-out evaluation", fl_eval_rows, fl_eval_row_count, o ? &o->eval : NULL},
+        {"backend", "where it runs", backend_rows, COUNT(backend_rows), o ? &o->run : NULL},
+        {"output", "what it leaves", output_rows, COUNT(output_rows), o ? &o->run : NULL},
+        {"log", "what it says", log_rows, COUNT(log_rows), o ? &o->run : NULL},
+        {"reference", "accepted so that the reference's command lines carry over", reference_rows,
+         COUNT(reference_rows), o ? &o->reference : NULL},
+    };
+    memcpy(groups, joined, sizeof joined);
+}
+
+/* The file's text, the same on all ranks. */
+static fl_status share_text(fl_buf *text, fl_transport *transport, const char *path)
+{
+    enum { MAX_CONFIG = 1 << 24 };
+    bool root = fl_transport_rank(transport) == 0;
+    FL_TRY(fl_agree(transport, root ? fl_file_read(text, path, MAX_CONFIG) : FL_OK));
+    uint64_t length = text->length;
+    FL_TRY(fl_transport_bcast(transport, 0, &length, sizeof length));
+    char *data;
+    FL_TRY(fl_alloc(&data, length + 1, 1));
+    if (root && length) memcpy(data, text->data, length);
+    fl_status status = fl_transport_bcast(transport, 0, data, length);
+    fl_buf_clear(text);
+    if (status == FL_OK) status = fl_buf_add(text, data, length);
+    fl_free(data);
+    return status;
+}
+
+static fl_status check(const fl_options *o)
+{
+    FL_CHECK(o->data.model_name_or_path[0], FL_ERR_USAGE, "model_name_or_path is not set");
+    FL_CHECK(o->data.dataset_name[0], FL_ERR_USAGE, "dataset_name is not set");
+    FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
+    FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
+             "use_peft = false: training without an adapter is not supported");
+    FL_CHECK(!o->reference.load_in_8bit && !o->reference.load_in_4bit, FL_ERR_UNSUPPORTED,
+             "load_in_8bit and load_in_4bit are not supported: the base stays as it is stored");
+    /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
+    FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
+                 !fl_conf_is_set(o->conf, "sample_clients"),
+             FL_ERR_USAGE,
+             "sample_clients = %lld is more than num_clients = %lld",
+             (long long)o->fed.sample_clients, (long long)o->fed.num_clients);
+    return FL_OK;
+}
+
+static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int argc,
+                       char *const *argv)
+{
+    FL_TRY(fl_conf_load(o->conf, path, fl_buf_text(text)));
+    FL_TRY(fl_conf_override(o->conf, argc, argv));
+    FL_TRY(fl_conf_finish(o->conf));
+    return check(o);
+}
+
+fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *path, int argc,
+                          char *const *argv)
+{
+    static fl_conf_group groups[NUM_GROUPS]; /* outlive the conf, once per process */
+    *out = (fl_options){0};
+    join_groups(groups, out);
+    fl_buf text = {0};
+    fl_status status = fl_conf_create(&out->conf, groups, NUM_GROUPS);
+    if (status == FL_OK) status = share_text(&text, transport, path);
+    if (status == FL_OK) status = fl_agree(transport, parse(out, path, &text, argc, argv));
+    fl_buf_fini(&text);
+    return status;
+}
+
+void fl_options_fini(fl_options *options)
+{
+    fl_conf_destroy(options->conf);
+    *options = (fl_options){0};
+}
+
+fl_status fl_options_help(fl_buf *out)
+{
+    fl_conf_group groups[NUM_GROUPS];
+    join_groups(groups, NULL);
+    return fl_conf_help(groups, NUM_GROUPS, out);
+}
+
+fl_status fl_options_markdown(fl_buf *out)
+{
+    fl_conf_group groups[NUM_GROUPS];
+    join_groups(groups, NULL);
+    return fl_conf_markdown(groups, NUM_GROUPS, out);
+}

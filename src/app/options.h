@@ -1,0 +1,55 @@
+/* All keys of a run: the modules' rows joined into groups, and the flags of the command line. */
+#ifndef FL_APP_OPTIONS_H
+#define FL_APP_OPTIONS_H
+
+#include "comm/transport.h"
+#include "fed/evaluate.h"
+#include "fed/fed_config.h"
+#include "train/train_config.h"
+
+typedef struct fl_data_options {
+    const char *model_name_or_path, *dataset_name, *local_data_dir, *template;
+    int64_t dataset_sample, seq_length;
+} fl_data_options;
+
+typedef struct fl_lora_options {
+    bool use_peft;
+    int64_t peft_lora_r, peft_lora_alpha;
+    double lora_dropout;
+    fl_conf_list target_modules;
+} fl_lora_options;
+
+typedef struct fl_run_options {
+    const char *backend, *output_dir, *log_level;
+    int64_t threads;
+} fl_run_options;
+
+/* Options of the reference that its command lines carry and that change nothing here. */
+typedef struct fl_reference_options {
+    bool load_in_8bit, load_in_4bit, ignored_flag;
+    int64_t ignored_number;
+    const char *ignored_text;
+} fl_reference_options;
+
+typedef struct fl_options {
+    fl_data_options data;
+    fl_lora_options lora;
+    fl_train_config train;
+    fl_fed_config fed;
+    fl_eval_config eval;
+    fl_run_options run;
+    fl_reference_options reference;
+    fl_conf *conf; /* owns the strings */
+} fl_options;
+
+/* Collective.  Rank 0 reads `path`, all ranks parse the same text and the arguments.
+ * Errors: FL_ERR_USAGE, FL_ERR_IO; rank 0 has the list of all faults in fl_conf_errors. */
+fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *path, int argc,
+                          char *const *argv);
+void fl_options_fini(fl_options *options);
+
+/* The text of --help, and docs/config.md. */
+fl_status fl_options_help(fl_buf *out);
+fl_status fl_options_markdown(fl_buf *out);
+
+#endif

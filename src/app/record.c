@@ -1,0 +1,132 @@
+/* Lines of metrics.jsonl.  Keys are stable: scripts of users read them. */
+#include "app/run.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* Takes ownership of value.  A NULL value (out of memory) is noticed by the append. */
+static void set(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value);
+}
+
+static void set_int(json_t *object, const char *key, int64_t value)
+{
+    set(object, key, json_integer(value));
+}
+
+static void set_real(json_t *object, const char *key, double value)
+{
+    set(object, key, fl_metrics_real(value));
+}
+
+static json_t *client_object(const fl_client_report *report)
+{
+    json_t *object = json_object();
+    set_int(object, "client", report->client);
+    set_int(object, "rank", report->rank);
+    set_int(object, "samples", report->samples);
+    set_real(object, "loss", report->loss);
+    set_int(object, "steps", report->steps);
+    set_int(object, "tokens", report->tokens);
+    set_real(object, "grad_norm", report->grad_norm);
+    set_real(object, "seconds", report->seconds);
+    set(object, "outcome", json_string(fl_update_fault_text((fl_update_fault)report->fault)));
+    return object;
+}
+
+static json_t *seconds_object(const fl_round_result *r, double total, double save)
+{
+    json_t *object = json_object();
+    set_real(object, "total", total);
+    set_real(object, "wait", r->seconds_wait);
+    set_real(object, "train", r->seconds_train);
+    set_real(object, "transfer", r->seconds_transfer);
+    set_real(object, "aggregate", r->seconds_aggregate);
+    set_real(object, "save_before", save);
+    return object;
+}
+
+/* Who was selected, who answered, who was dropped and why. */
+static json_t *participation_object(const fl_round_result *r)
+{
+    json_t *object = json_object(), *dropped = json_array();
+    set_int(object, "selected", r->num_clients);
+    set_int(object, "answered", r->num_answered);
+    for (int64_t i = 0; i < r->num_clients; i++) {
+        if (r->reports[i].fault == FL_UPDATE_FINE) continue;
+        json_t *entry = json_object();
+        set_int(entry, "client", r->reports[i].client);
+        set(entry, "reason",
+            json_string(fl_update_fault_text((fl_update_fault)r->reports[i].fault)));
+        json_array_append_new(dropped, entry);
+    }
+    set(object, "dropped", dropped);
+    return object;
+}
+
+fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
+{
+    json_t *line = json_object(), *clients = json_array();
+    set(line, "event", json_string("round"));
+    set_int(line, "round", r->round + 1);
+    set_real(line, "loss", r->loss);
+    set_real(line, "learning_rate", r->learning_rate);
+    set_int(line, "tokens", r->tokens);
+    set(line, "seconds", seconds_object(r, seconds, run->seconds_save));
+    set_int(line, "bytes_down", (int64_t)r->bytes_down);
+    set_int(line, "bytes_up", (int64_t)r->bytes_up);
+    set_int(line, "peak_memory", (int64_t)r->peak_memory);
+    set(line, "participation", participation_object(r));
+    for (int64_t i = 0; i < r->num_clients; i++)
+        json_array_append_new(clients, client_object(&r->reports[i]));
+    set(line, "clients", clients);
+    fl_status status = fl_metrics_append(run->metrics, line);
+    json_decref(line);
+    return status;
+}
+
+/* Exact match per domain, and the first item of each as an example. */
+static void add_domains(const fl_run *run, const fl_eval_answer *answers, json_t *line)
+{
+    const fl_eval_set *items = &run->eval_set;
+    json_t *domains = json_object(), *examples = json_array();
+    set(line, "domains", domains);
+    set(line, "examples", examples);
+    size_t i = 0; /* items of a domain are neighbours */
+    for (size_t d = 0; d < items->num_domains; d++) {
+        const fl_eval_item *first = &items->items[i];
+        json_t *example = json_object(), *domain = json_object();
+        set(example, "domain", json_string(items->domains[d]));
+        set(example, "instruction", json_string(first->instruction));
+        set(example, "expected", json_string(first->expected));
+        set(example, "answer", json_string(answers[i].text));
+        json_array_append_new(examples, example);
+        int64_t count = 0, correct = 0;
+        for (; i < items->count && items->items[i].domain == d; i++, count++)
+            correct += answers[i].correct;
+        set_int(domain, "items", count);
+        set_int(domain, "correct", correct);
+        set(domains, items->domains[d], domain);
+    }
+}
+
+fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_answer *answers)
+{
+    int64_t correct = 0;
+    for (size_t i = 0; i < run->eval_set.count; i++)
+        correct += answers[i].correct;
+    double exact_match = (double)correct / (double)run->eval_set.count;
+    json_t *line = json_object();
+    set(line, "event", json_string("eval"));
+    set_int(line, "round", round);
+    set_real(line, "exact_match", exact_match);
+    set_int(line, "items", (int64_t)run->eval_set.count);
+    set_int(line, "correct", correct);
+    add_domains(run, answers, line);
+    fl_status status = fl_metrics_append(run->metrics, line);
+    json_decref(line);
+    if (status == FL_OK)
+        FL_INFO("held-out exact match after round %lld: %.1f %% of %zu", (long long)round,
+                100.0 * exact_match, run->eval_set.count);
+    return status;
+}

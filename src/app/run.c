@@ -1,0 +1,71 @@
+/* The rounds of a run: train, evaluate, save, say. */
+#include "app/run.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fed/agree.h"
+#include "train/schedule.h"
+
+#include <stdio.h>
+
+/* Is the adapter evaluated after `done` completed rounds? */
+static bool eval_due(const fl_run *run, int64_t done)
+{
+    const fl_options *o = &run->options;
+    if (run->eval_set.count == 0) return false;
+    if (done == 0 || done == o->fed.num_rounds) return true;
+    return o->eval.eval_freq > 0 && done % o->eval.eval_freq == 0;
+}
+
+/* Collective: the global adapter goes to all hosts, the answers come back. */
+static fl_status evaluate(fl_run *run, int64_t done)
+{
+    FL_TRY(fl_transport_bcast(run->transport, 0, run->adapter.data,
+                              run->adapter.count * sizeof *run->adapter.data));
+    if (run->trainer) fl_trainer_set_adapter(run->trainer, run->adapter.data);
+    const fl_eval_answer *answers;
+    FL_TRY(fl_evaluate(run->evaluator, &answers));
+    return fl_agree(run->transport, answers ? fl_record_eval(run, done, answers) : FL_OK);
+}
+
+static void say_round(const fl_run *run, const fl_round_result *result, double seconds)
+{
+    int64_t done = result->round + 1, all = run->options.fed.num_rounds;
+    double elapsed = fl_clock_seconds() - run->seconds_start;
+    double left = elapsed / (double)(done - run->start_round) * (double)(all - done);
+    char text[32], note[64] = "";
+    fl_log_duration(text, sizeof text, left);
+    if (result->num_answered < result->num_clients)
+        snprintf(note, sizeof note, "  %lld of %lld clients answered",
+                 (long long)result->num_answered, (long long)result->num_clients);
+    FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done,
+            (long long)all, result->loss, (double)result->tokens / seconds, text, note);
+    fl_log_progress((double)done / (double)all, text);
+}
+
+static fl_status run_round(fl_run *run, int64_t t)
+{
+    const fl_options *o = &run->options;
+    bool root = fl_transport_rank(run->transport) == 0;
+    double start = fl_clock_seconds();
+    double rate = fl_cosine_lr(o->train.learning_rate, o->train.learning_rate_min, t,
+                               o->fed.num_rounds);
+    fl_round_result result;
+    FL_TRY(fl_round_run(run->round, t, rate, &result));
+    double seconds = fl_clock_seconds() - start;
+    FL_TRY(fl_agree(run->transport, root ? fl_record_round(run, &result, seconds) : FL_OK));
+    if (eval_due(run, t + 1)) FL_TRY(evaluate(run, t + 1));
+    FL_TRY(fl_agree(run->transport, root ? fl_run_files_save(run, &result) : FL_OK));
+    if (root) say_round(run, &result, seconds);
+    return FL_OK;
+}
+
+fl_status fl_run_rounds(fl_run *run)
+{
+    FL_TRY(fl_transport_bcast(run->transport, 0, &run->start_round, sizeof run->start_round));
+    run->seconds_start = fl_clock_seconds();
+    if (run->start_round == 0 && eval_due(run, 0)) FL_TRY(evaluate(run, 0));
+    for (int64_t t = run->start_round; t < run->options.fed.num_rounds; t++)
+        FL_TRY(run_round(run, t));
+    return FL_OK;
+}

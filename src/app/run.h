@@ -1,0 +1,70 @@
+/* A training run: everything opened, in opening order.  No module below app knows this struct. */
+#ifndef FL_APP_RUN_H
+#define FL_APP_RUN_H
+
+#include "app/options.h"
+#include "fed/partition.h"
+#include "fed/round.h"
+#include "io/adapter.h"
+#include "io/metrics.h"
+#include "io/state.h"
+
+typedef struct fl_run {
+    fl_options options;
+    fl_transport *transport; /* borrowed from main */
+    bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
+    const fl_backend_ops *ops;
+
+    fl_tokenizer *tokenizer;
+    fl_dataset *dataset;
+    fl_examples *examples;
+    fl_partition partition;
+    uint64_t *weight; /* [num_clients] records */
+    double *cost;     /* [num_clients] expected tokens of a round */
+    fl_eval_set eval_set;
+
+    fl_model_config model_config;
+    fl_lora_config lora;
+    fl_params adapter; /* the global one, host memory */
+    fl_model *model;     /* NULL unless hosts_clients */
+    fl_trainer *trainer; /* likewise */
+    uint32_t *records, *positions; /* [most_examples] of the client that trains */
+    size_t most_examples;
+    fl_evaluator *evaluator;
+
+    /* rank 0 */
+    fl_state state;
+    fl_metrics *metrics;
+
+    fl_round *round;
+    int64_t start_round;   /* completed before this start */
+    double seconds_start;  /* clock at the start of the first round */
+    double seconds_save;   /* of the last save, told in the next round's metrics */
+} fl_run;
+
+/* Opens everything from options (already loaded) to the round.  Collective; on error every rank
+ * returns it, and fl_run_close is still due. */
+fl_status fl_run_open(fl_run *run);
+void fl_run_close(fl_run *run);
+
+/* Prints what would be trained and the memory it takes.  Collective. */
+fl_status fl_run_describe(fl_run *run);
+
+/* Rank 0: prepares output_dir; finds out whether the run continues.  fresh: start over.
+ * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds
+ * something else, or a run with other options), FL_ERR_IO, FL_ERR_INPUT. */
+fl_status fl_run_files_open(fl_run *run, bool fresh);
+/* Rank 0: adapter folder, checkpoint when due, state. */
+fl_status fl_run_files_save(fl_run *run, const fl_round_result *result);
+
+/* Rank 0: lines of metrics.jsonl. */
+fl_status fl_record_round(fl_run *run, const fl_round_result *result, double seconds);
+fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_answer *answers);
+
+/* Rank 0: what was learnt, from metrics.jsonl. */
+fl_status fl_report(const fl_run *run);
+
+/* All rounds that are left, with evaluation and saving.  Collective. */
+fl_status fl_run_rounds(fl_run *run);
+
+#endif

@@ -1,0 +1,232 @@
+/* The folder of a run: start, resume, save.
+ *
+ * 1. state.h5 is the truth.  A line of metrics.jsonl, an adapter or a checkpoint that it does not
+ *    know of belongs to a round that will be done again, with the same bytes.
+ * 2. Order at the end of a round: metrics line, adapter, checkpoint, then state.h5.
+ * 3. A folder is continued only with the options it was started with (but for those that do not
+ *    change results), and never overwritten unless --fresh says so.
+ */
+#include "app/run.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "fedllm_version.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5",
+                                        "state.prev.h5", "train.log"};
+static const char *const adapter_files[] = {"adapter_model.safetensors", "adapter_config.json"};
+
+/* Keys that may differ between the start and the continuation of a run. */
+static const char *const free_keys[] = {"output_dir", "log_level", "threads", "eval_batch",
+                                        "backend"};
+
+/* ---- starting over -------------------------------------------------------------------------- */
+
+static fl_status remove_file(const char *dir, const char *name)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, name);
+    if (status == FL_OK && unlink(fl_buf_text(&path)) != 0 && errno != ENOENT)
+        status = fl_fail(FL_ERR_IO, "%s: cannot be removed: %s", fl_buf_text(&path),
+                         strerror(errno));
+    fl_buf_fini(&path);
+    return status;
+}
+
+static fl_status remove_adapter(const char *dir, const char *name)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, name);
+    for (size_t i = 0; i < 2 && status == FL_OK; i++)
+        if (fl_path_exists(fl_buf_text(&path)))
+            status = remove_file(fl_buf_text(&path), adapter_files[i]);
+    if (status == FL_OK) rmdir(fl_buf_text(&path)); /* stays when the user put files into it */
+    fl_buf_fini(&path);
+    return status;
+}
+
+static bool is_checkpoint(const char *name)
+{
+    size_t prefix = strlen("checkpoint-");
+    return strncmp(name, "checkpoint-", prefix) == 0 && name[prefix] &&
+           strspn(name + prefix, "0123456789") == strlen(name + prefix);
+}
+
+/* Removes what a run leaves, and nothing else. */
+static fl_status remove_run(const char *dir)
+{
+    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++)
+        FL_TRY(remove_file(dir, run_files[i]));
+    FL_TRY(remove_adapter(dir, "adapter"));
+    DIR *folder = opendir(dir);
+    FL_CHECK(folder, FL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
+    fl_status status = FL_OK;
+    for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
+        if (is_checkpoint(entry->d_name)) status = remove_adapter(dir, entry->d_name);
+    closedir(folder);
+    return status;
+}
+
+static bool is_empty(const char *dir)
+{
+    DIR *folder = opendir(dir);
+    if (!folder) return true;
+    bool empty = true;
+    for (struct dirent *entry; empty && (entry = readdir(folder));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
+    return empty;
+}
+
+/* ---- continuing ----------------------------------------------------------------------------- */
+
+/* The next line that has to be the same: not a comment, not a free key.  NULL at the end. */
+static const char *next_line(const char **at, size_t *length)
+{
+    while (**at) {
+        const char *line = *at;
+        *length = strcspn(line, "\n");
+        *at = line + *length + (line[*length] == '\n');
+        const char *word = line + strspn(line, " \t");
+        bool skip = *word == '#' || *word == '\n' || *word == 0;
+        for (size_t i = 0; i < sizeof free_keys / sizeof free_keys[0]; i++) {
+            size_t key = strlen(free_keys[i]);
+            skip = skip || (strncmp(word, free_keys[i], key) == 0 && strchr(" =:\t", word[key]));
+        }
+        if (!skip) return line;
+    }
+    return NULL;
+}
+
+static fl_status check_same_options(const char *dir, const char *old, const char *now)
+{
+    for (;;) {
+        size_t old_length = 0, now_length = 0;
+        const char *a = next_line(&old, &old_length), *b = next_line(&now, &now_length);
+        if (!a && !b) return FL_OK;
+        if (a && b && old_length == now_length && memcmp(a, b, old_length) == 0) continue;
+        FL_FAIL(FL_ERR_USAGE,
+                "%s holds a run with other options: there \"%.*s\", now \"%.*s\"; choose another "
+                "output_dir, or start over with --fresh",
+                dir, (int)old_length, a ? a : "", (int)now_length, b ? b : "");
+    }
+}
+
+static fl_status open_metrics(fl_run *run, const char *dir)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, "metrics.jsonl");
+    if (status == FL_OK)
+        status = fl_metrics_open(&run->metrics, fl_buf_text(&path), run->state.metrics_bytes);
+    fl_buf_fini(&path);
+    return status;
+}
+
+static fl_status start_log(const char *dir)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, "train.log");
+    if (status == FL_OK) status = fl_log_open_file(fl_buf_text(&path));
+    fl_buf_fini(&path);
+    return status;
+}
+
+static fl_status write_config(const char *dir, const fl_buf *config)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, "config.cfg");
+    if (status == FL_OK)
+        status = fl_file_write_atomic(fl_buf_text(&path), config->data, config->length);
+    fl_buf_fini(&path);
+    return status;
+}
+
+/* Loads state.h5 if there is one and checks that it is of this run. */
+static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
+{
+    bool found;
+    run->state = (fl_state){.program = "fedllm " FL_VERSION, .adapter = &run->adapter};
+    FL_TRY(fl_state_load(dir, &run->state, &found));
+    if (found) FL_TRY(check_same_options(dir, fl_buf_text(&run->state.config), config->data));
+    fl_buf_clear(&run->state.config);
+    FL_TRY(fl_buf_add(&run->state.config, config->data, config->length));
+    run->start_round = run->state.round;
+    if (found && run->start_round < run->options.fed.num_rounds)
+        FL_INFO("continuing %s after round %lld", dir, (long long)run->start_round);
+    return FL_OK;
+}
+
+static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
+{
+    const char *dir = run->options.run.output_dir;
+    fl_buf marker = {0};
+    FL_TRY(fl_make_dirs(dir));
+    FL_TRY(fl_path_join(&marker, dir, "config.cfg"));
+    bool is_run = fl_path_exists(fl_buf_text(&marker));
+    fl_buf_fini(&marker);
+    if (fresh) FL_TRY(remove_run(dir));
+    else
+        FL_CHECK(is_run || is_empty(dir), FL_ERR_USAGE,
+                 "%s is not empty and holds no run; choose another output_dir, or give --fresh to "
+                 "use it all the same",
+                 dir);
+    FL_TRY(resume(run, dir, config));
+    FL_TRY(write_config(dir, config));
+    FL_TRY(open_metrics(run, dir));
+    return start_log(dir);
+}
+
+fl_status fl_run_files_open(fl_run *run, bool fresh)
+{
+    fl_buf config = {0};
+    fl_status status = fl_conf_dump(run->options.conf, &config);
+    if (status == FL_OK) status = open_folder(run, fresh, &config);
+    fl_buf_fini(&config);
+    return status;
+}
+
+/* ---- saving --------------------------------------------------------------------------------- */
+
+static fl_status save_adapter(const fl_run *run, const char *name)
+{
+    const fl_lora_options *lora = &run->options.lora;
+    fl_adapter_info info = {.lora_r = (int)lora->peft_lora_r,
+                            .lora_alpha = (double)lora->peft_lora_alpha,
+                            .lora_dropout = lora->lora_dropout,
+                            .base_model = run->options.data.model_name_or_path,
+                            .target_modules = lora->target_modules.items,
+                            .num_target_modules = lora->target_modules.count};
+    fl_buf dir = {0};
+    fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
+    if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);
+    fl_buf_fini(&dir);
+    return status;
+}
+
+static fl_status save_checkpoint(const fl_run *run, int64_t done)
+{
+    bool due = done % run->options.fed.save_model_freq == 0 || done == run->options.fed.num_rounds;
+    if (!due) return FL_OK;
+    char name[48];
+    snprintf(name, sizeof name, "checkpoint-%lld", (long long)done);
+    return save_adapter(run, name);
+}
+
+fl_status fl_run_files_save(fl_run *run, const fl_round_result *result)
+{
+    double start = fl_clock_seconds();
+    FL_TRY(save_adapter(run, "adapter"));
+    FL_TRY(save_checkpoint(run, result->round + 1));
+    FL_TRY(fl_metrics_sync(run->metrics));
+    FL_TRY(fl_state_add_round(&run->state, result->loss));
+    run->state.metrics_bytes = fl_metrics_bytes(run->metrics);
+    FL_TRY(fl_state_save(run->options.run.output_dir, &run->state));
+    run->seconds_save = fl_clock_seconds() - start;
+    return FL_OK;
+}

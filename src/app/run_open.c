@@ -1,0 +1,257 @@
+/* Opening and closing of a run, in one order and its reverse. */
+#include "app/run.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "fed/agree.h"
+#include "fed/participation.h"
+#include "fed/placement.h"
+
+#include <string.h>
+
+static fl_status open_data(fl_run *run)
+{
+    const fl_options *o = &run->options;
+    const fl_template *template = fl_template_find(o->data.template);
+    fl_buf path = {0};
+    FL_TRY(fl_tokenizer_open(&run->tokenizer, o->data.model_name_or_path));
+    fl_status status =
+        fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
+    if (status == FL_OK) status = fl_dataset_load(&run->dataset, fl_buf_text(&path));
+    fl_buf_fini(&path);
+    FL_TRY(status);
+    FL_TRY(fl_examples_build(&run->examples, run->dataset, run->tokenizer, template,
+                             o->data.seq_length));
+    FL_CHECK(run->examples->num_targets > 0, FL_ERR_INPUT,
+             "%s: no example keeps a token of its response within seq_length = %lld",
+             o->data.dataset_name, (long long)o->data.seq_length);
+    if (run->examples->num_unmarked && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
+                run->examples->num_unmarked, run->examples->count, (long long)o->data.seq_length);
+    return fl_eval_set_load(&run->eval_set, &o->eval, run->tokenizer, template);
+}
+
+/* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
+static size_t examples_of_round(const fl_train_config *c, size_t client_size)
+{
+    size_t wanted = client_size;
+    size_t steps = (size_t)c->max_steps, micro = (size_t)c->gradient_accumulation_steps;
+    size_t product;
+    if (fl_mul_size((size_t)c->batch_size * micro, steps, &product) && product < wanted)
+        wanted = product;
+    return wanted;
+}
+
+static fl_status open_partition(fl_run *run)
+{
+    const fl_options *o = &run->options;
+    size_t num_clients = (size_t)o->fed.num_clients;
+    FL_TRY(fl_partition_iid(&run->partition, run->examples->count, (size_t)o->data.dataset_sample,
+                            num_clients, (uint64_t)o->train.seed));
+    FL_TRY(fl_alloc(&run->weight, num_clients, sizeof *run->weight));
+    FL_TRY(fl_alloc(&run->cost, num_clients, sizeof *run->cost));
+    double sequences = (double)o->train.batch_size * (double)o->train.max_steps *
+                       (double)o->train.gradient_accumulation_steps;
+    for (size_t k = 0; k < num_clients; k++) {
+        size_t size = fl_partition_size(&run->partition, k), tokens = 0;
+        for (size_t i = 0; i < size; i++)
+            tokens += (size_t)fl_example_length(
+                run->examples, run->partition.indices[run->partition.offset[k] + i]);
+        run->weight[k] = size;
+        run->cost[k] = sequences * (double)tokens / (double)size;
+        size_t examples = examples_of_round(&o->train, size);
+        if (examples > run->most_examples) run->most_examples = examples;
+    }
+    FL_TRY(fl_alloc(&run->records, run->most_examples, sizeof *run->records));
+    return fl_alloc(&run->positions, run->most_examples, sizeof *run->positions);
+}
+
+static fl_status open_adapter(fl_run *run)
+{
+    const fl_options *o = &run->options;
+    const char *dir = o->data.model_name_or_path;
+    FL_TRY(fl_model_config_load(&run->model_config, dir));
+    FL_CHECK(fl_tokenizer_vocab_size(run->tokenizer) <= run->model_config.vocab_size, FL_ERR_INPUT,
+             "%s: the tokenizer has %d tokens, the model only %lld", dir,
+             fl_tokenizer_vocab_size(run->tokenizer), (long long)run->model_config.vocab_size);
+    run->lora = (fl_lora_config){.r = o->lora.peft_lora_r,
+                                 .alpha = (double)o->lora.peft_lora_alpha,
+                                 .dropout = (float)o->lora.lora_dropout};
+    FL_TRY(fl_lora_set_targets(&run->lora, o->lora.target_modules.items,
+                               o->lora.target_modules.count));
+    return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
+}
+
+/* The longest sequence that training or an answer can reach. */
+static int64_t longest_sequence(const fl_run *run)
+{
+    int64_t longest = run->examples->max_length;
+    if (run->eval_set.count == 0) return longest;
+    int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
+    return answered > longest ? answered : longest;
+}
+
+static fl_status open_model(fl_run *run)
+{
+    if (!run->hosts_clients) return FL_OK;
+    fl_options *o = &run->options;
+    fl_backend_set_threads((int)o->run.threads);
+    FL_TRY(fl_model_open(&run->model, o->data.model_name_or_path, run->ops,
+                         longest_sequence(run)));
+    int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
+    fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
+                                .most_examples = run->most_examples};
+    return fl_trainer_create(&run->trainer, run->model, &run->lora, &o->train, &limits);
+}
+
+static fl_status open_evaluator(fl_run *run)
+{
+    fl_decoder *decoder = run->trainer ? fl_trainer_decoder(run->trainer) : NULL;
+    fl_eval_config *config = &run->options.eval;
+    if (config->eval_batch > run->options.train.batch_size)
+        config->eval_batch = run->options.train.batch_size; /* they share the workspace */
+    return fl_evaluator_create(&run->evaluator, &run->eval_set, config, run->tokenizer,
+                               run->transport, decoder);
+}
+
+/* fl_train_client: what this rank does for one client of a round. */
+static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
+                              const float *w, float *y, fl_local_result *result)
+{
+    fl_run *run = context;
+    const fl_options *o = &run->options;
+    size_t size = fl_partition_size(&run->partition, client);
+    size_t count = examples_of_round(&o->train, size);
+    FL_TRY(fl_participation_records(&o->fed, (uint64_t)o->train.seed, round, client,
+                                    (uint32_t)size, (uint32_t)count, run->positions));
+    const uint32_t *records = run->partition.indices + run->partition.offset[client];
+    for (size_t i = 0; i < count; i++)
+        run->records[i] = records[run->positions[i]];
+    fl_local_job job = {.examples = run->examples,
+                        .indices = run->records,
+                        .count = count,
+                        .learning_rate = learning_rate,
+                        .round = (uint64_t)round,
+                        .client = client};
+    fl_trainer_set_adapter(run->trainer, w);
+    FL_TRY(fl_trainer_run(run->trainer, &job, result));
+    fl_trainer_get_adapter(run->trainer, y);
+    return FL_OK;
+}
+
+static fl_status open_round(fl_run *run)
+{
+    const fl_algorithm *algorithm;
+    FL_TRY(fl_algorithm_find(&algorithm, run->options.fed.fed_alg));
+    fl_round_env env = {.transport = run->transport,
+                        .algorithm = algorithm,
+                        .fed = &run->options.fed,
+                        .seed = (uint64_t)run->options.train.seed,
+                        .weight = run->weight,
+                        .cost = run->cost,
+                        .global = &run->adapter,
+                        .train_client = train_client,
+                        .context = run};
+    return fl_round_create(&run->round, &env);
+}
+
+static fl_status open_all(fl_run *run)
+{
+    static fl_status (*const steps[])(fl_run *) = {open_data,  open_partition, open_adapter,
+                                                   open_model, open_evaluator, open_round};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        FL_TRY(steps[i](run));
+    return FL_OK;
+}
+
+fl_status fl_run_open(fl_run *run)
+{
+    int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
+    run->hosts_clients = size == 1 || rank > 0;
+    run->ops = fl_backend_find(run->options.run.backend);
+    FL_ASSERT(run->ops);
+    return fl_agree(run->transport, open_all(run));
+}
+
+void fl_run_close(fl_run *run)
+{
+    fl_round_destroy(run->round);
+    fl_metrics_close(run->metrics);
+    fl_state_fini(&run->state);
+    fl_evaluator_destroy(run->evaluator);
+    fl_trainer_destroy(run->trainer);
+    fl_model_close(run->model);
+    fl_free(run->records);
+    fl_free(run->positions);
+    fl_params_fini(&run->adapter);
+    fl_eval_set_fini(&run->eval_set);
+    fl_free(run->cost);
+    fl_free(run->weight);
+    fl_partition_fini(&run->partition);
+    fl_examples_destroy(run->examples);
+    fl_dataset_destroy(run->dataset);
+    fl_tokenizer_close(run->tokenizer);
+    fl_options_fini(&run->options);
+}
+
+/* ---- --check -------------------------------------------------------------------------------- */
+
+typedef struct host_plan {
+    int64_t weight_bytes, parameters, activation_bytes, adapter_bytes;
+} host_plan;
+
+static host_plan plan_host(const fl_run *run)
+{
+    host_plan plan = {0};
+    if (!run->model) return plan;
+    size_t activations, adapter;
+    int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
+    fl_trainer_plan(run->model, &run->lora, &run->options.train,
+                    example > prompt ? example : prompt, run->adapter.count, &activations,
+                    &adapter);
+    plan.weight_bytes = (int64_t)run->model->weight_bytes;
+    plan.parameters = fl_model_parameter_count(run->model);
+    plan.activation_bytes = (int64_t)activations;
+    plan.adapter_bytes = (int64_t)adapter;
+    return plan;
+}
+
+static double megabytes(int64_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+fl_status fl_run_describe(fl_run *run)
+{
+    host_plan plan = plan_host(run);
+    int size = fl_transport_size(run->transport);
+    if (size > 1) { /* all hosts have the same plan: add them up, divide */
+        FL_TRY(fl_transport_reduce_i64(run->transport, 0, (int64_t *)&plan, 4));
+        int64_t *values = (int64_t *)&plan;
+        for (int i = 0; i < 4; i++)
+            values[i] /= size - 1;
+    }
+    const fl_options *o = &run->options;
+    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB as stored",
+            o->data.model_name_or_path, (long long)run->model_config.num_layers,
+            (double)plan.parameters / 1e6, megabytes(plan.weight_bytes));
+    FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
+            o->data.dataset_name, run->dataset->count, run->dataset->kind,
+            (long long)run->examples->max_length, run->examples->num_targets,
+            run->examples->num_tokens);
+    FL_INFO("adapter   LoRA r %lld, alpha %lld: trainable %zu of %.2f M parameters (%.3f %%)",
+            (long long)o->lora.peft_lora_r, (long long)o->lora.peft_lora_alpha, run->adapter.count,
+            (double)plan.parameters / 1e6,
+            100.0 * (double)run->adapter.count / (double)(plan.parameters + (int64_t)run->adapter.count));
+    FL_INFO("federation %s: %lld clients, %lld per round, %lld rounds of %lld steps x %lld x %lld",
+            o->fed.fed_alg, (long long)o->fed.num_clients,
+            (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,
+            (long long)o->train.max_steps, (long long)o->train.gradient_accumulation_steps,
+            (long long)o->train.batch_size);
+    FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
+            fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
+    FL_INFO("memory    per training rank: base %.1f MB (shared map), activations %.1f MB, "
+            "adapter with gradients and moments %.1f MB",
+            megabytes(plan.weight_bytes), megabytes(plan.activation_bytes),
+            megabytes(plan.adapter_bytes));
+    return FL_OK;
+}

@@ -1,0 +1,72 @@
+#include "data/batch.h"
+
+#include <string.h>
+
+fl_status fl_batch_init(fl_batch *batch, int64_t max_sequences, int64_t max_tokens)
+{
+    FL_CHECK(max_sequences > 0 && max_tokens > 0 && max_sequences < INT32_MAX &&
+                 max_tokens <= INT32_MAX,
+             FL_ERR_USAGE, "a batch of %lld sequences and %lld tokens is not possible",
+             (long long)max_sequences, (long long)max_tokens);
+    fl_batch made = {.max_sequences = max_sequences, .max_tokens = max_tokens};
+    const size_t tokens = (size_t)max_tokens;
+    fl_status status;
+    FL_TRY_GOTO(fl_arena_create(&made.arena), out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.ids, tokens, sizeof *made.ids), out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.pos, tokens, sizeof *made.pos), out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.cu, (size_t)max_sequences + 1, sizeof *made.cu),
+                out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.loss_rows, tokens, sizeof *made.loss_rows), out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.targets, tokens, sizeof *made.targets), out);
+    FL_TRY_GOTO(fl_arena_alloc(made.arena, &made.weights, tokens, sizeof *made.weights), out);
+    *batch = made;
+    return FL_OK;
+out:
+    fl_arena_destroy(made.arena);
+    return status;
+}
+
+void fl_batch_fini(fl_batch *batch)
+{
+    fl_arena_destroy(batch->arena);
+    *batch = (fl_batch){0};
+}
+
+/* Adds one example behind what is there; there is room for it. */
+static void add_sequence(fl_batch *batch, const fl_examples *examples, size_t index)
+{
+    const size_t first = examples->offset[index];
+    const int64_t length = fl_example_length(examples, index);
+    const int32_t *labels = examples->labels + first;
+    memcpy(batch->ids + batch->T, examples->ids + first, (size_t)length * sizeof *batch->ids);
+    for (int64_t t = 0; t < length; t++)
+        batch->pos[batch->T + t] = (int32_t)t;
+    for (int64_t t = 0; t + 1 < length; t++) {
+        if (labels[t + 1] == FL_LABEL_IGNORE) continue;
+        batch->loss_rows[batch->N] = (int32_t)(batch->T + t);
+        batch->targets[batch->N++] = labels[t + 1];
+    }
+    batch->T += length;
+    batch->cu[++batch->S] = (int32_t)batch->T;
+}
+
+fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
+                        size_t count)
+{
+    batch->S = batch->T = batch->N = 0;
+    batch->cu[0] = 0;
+    FL_CHECK(count <= (size_t)batch->max_sequences, FL_ERR_INTERNAL,
+             "%zu sequences do not fit into a batch of %lld", count,
+             (long long)batch->max_sequences);
+    for (size_t i = 0; i < count; i++) {
+        FL_ASSERT(indices[i] < examples->count);
+        FL_CHECK(fl_example_length(examples, indices[i]) <= batch->max_tokens - batch->T,
+                 FL_ERR_INTERNAL, "example %u does not fit into a batch of %lld tokens",
+                 (unsigned)indices[i], (long long)batch->max_tokens);
+        add_sequence(batch, examples, indices[i]);
+    }
+    // The mean over the unmasked tokens of the micro-batch, as Transformers computes it.
+    for (int64_t i = 0; i < batch->N; i++)
+        batch->weights[i] = 1.0f / (float)batch->N;
+    return FL_OK;
+}

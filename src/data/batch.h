@@ -1,0 +1,36 @@
+/* Stage 5: a micro-batch as the decoder takes it: sequences packed without padding.
+ *
+ * Made once for a run, filled again and again: fl_batch_pack does not allocate.
+ *
+ * Use: fl_batch_init(&batch, max_sequences, max_tokens), fl_batch_pack per micro-batch,
+ * fl_batch_fini.
+ */
+#ifndef FL_DATA_BATCH_H
+#define FL_DATA_BATCH_H
+
+#include "data/example.h"
+
+typedef struct fl_batch {
+    int32_t *ids;       /* [T] */
+    int32_t *pos;       /* [T] 0, 1, ... in every sequence */
+    int32_t *cu;        /* [S + 1] sequence s is the tokens [cu[s], cu[s + 1]) */
+    int64_t S, T;       /* sequences, tokens */
+    int32_t *loss_rows; /* [N] packed token whose next token is to be predicted; ascending */
+    int32_t *targets;   /* [N] that next token */
+    float *weights;     /* [N] 1 / N each: the loss is the mean over the micro-batch's targets */
+    int64_t N;          /* may be 0: no token counts, the caller skips the micro-batch */
+    int64_t max_sequences, max_tokens;
+    fl_arena *arena; /* owns the arrays */
+} fl_batch;
+
+/* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (no room at all, or more than 2^31 - 1 tokens). */
+fl_status fl_batch_init(fl_batch *batch, int64_t max_sequences, int64_t max_tokens);
+void fl_batch_fini(fl_batch *batch); /* accepts a zeroed struct */
+
+/* Replaces the content by the examples indices[0 .. count).  Each index must be below
+ * examples->count; the same one may come twice.  Errors: FL_ERR_INTERNAL when they do not fit into
+ * max_sequences and max_tokens, content then undefined. */
+fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
+                        size_t count);
+
+#endif

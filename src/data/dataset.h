@@ -1,0 +1,44 @@
+/* Stage 1: records of a data set from local files.
+ *
+ * A file is a JSON array of objects or JSON Lines (told apart by the first byte that is not white
+ * space), plain or gzip, with or without a byte order mark, with \n or \r\n.  The fields of the
+ * first record decide the kind of the data set (table in dataset.c); all records must have them.
+ * A loaded data set is constant and may be read by several threads.
+ *
+ * Use: fl_dataset_load(&dataset, "alpaca.json"), ... dataset->records[i] ..., fl_dataset_destroy.
+ */
+#ifndef FL_DATA_DATASET_H
+#define FL_DATA_DATASET_H
+
+#include "base/mem.h"
+#include "base/status.h"
+
+/* Texts are UTF-8 bytes, closed with a zero byte that is not counted, owned by the data set. */
+typedef struct fl_record {
+    const char *instruction;
+    const char *response;
+    const char *domain;        /* NULL where the record has no field "domain" */
+    size_t instruction_length; /* bytes */
+    size_t response_length;
+    size_t domain_length;
+} fl_record;
+
+typedef struct fl_dataset {
+    fl_record *records;
+    size_t count;     /* at least 1 */
+    const char *kind; /* "alpaca", "instruction_response"; a constant */
+    size_t capacity;  /* of records */
+    fl_arena *arena;  /* owns the texts */
+} fl_dataset;
+
+/* Reads a whole file; *out is owned by the caller.  Errors name the file and the line (JSON Lines)
+ * or the record, counted from 1 (JSON array).  FL_ERR_IO: cannot be read; FL_ERR_INPUT: invalid
+ * JSON, a missing field, a field of the wrong type, no record; FL_ERR_UNSUPPORTED: the fields of
+ * the first record belong to no kind. */
+fl_status fl_dataset_load(fl_dataset **out, const char *path);
+void fl_dataset_destroy(fl_dataset *dataset); /* accepts NULL */
+
+/* The kinds that can be read: "alpaca|instruction_response". */
+const char *fl_dataset_kinds(void);
+
+#endif

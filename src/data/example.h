@@ -1,0 +1,57 @@
+/* Stage 4: token sequences with labels, ready to be packed.
+ *
+ * All sequences of a data set lie one behind the other.  A label is the token's own id where the
+ * token counts in the loss as something to predict, FL_LABEL_IGNORE where it does not; the shift by
+ * one happens in batch.c.  Examples are constant after they are made.
+ */
+#ifndef FL_DATA_EXAMPLE_H
+#define FL_DATA_EXAMPLE_H
+
+#include "data/dataset.h"
+#include "data/template.h"
+#include "data/tokenizer.h"
+
+enum { FL_LABEL_IGNORE = -100 };
+
+typedef struct fl_examples {
+    int32_t *ids;    /* [num_tokens] */
+    int32_t *labels; /* [num_tokens] */
+    size_t *offset;  /* [count + 1]; example i is [offset[i], offset[i + 1]) */
+    size_t count;
+    size_t num_tokens;
+    size_t num_targets;  /* labels that a preceding token has to predict */
+    size_t num_unmarked; /* examples that count nowhere, since the response key was cut off */
+    int64_t max_length;  /* tokens of the longest example */
+    size_t token_capacity, offset_capacity;
+} fl_examples;
+
+/* One example per record, in order; *out is owned by the caller.
+ *
+ * Text: the template with instruction, response and the eos token.  Ids: with the tokenizer's
+ * special tokens, cut on the right at seq_length.  Labels: everything up to and with the last
+ * response key is ignored, and so are tokens equal to the pad id (the unk id where there is no pad
+ * token), but never the eos id.  An example in which no response key is left is ignored as a whole
+ * and counted in num_unmarked; the caller warns.
+ *
+ * The response key is looked for as the reference system does, as token ids: those of the key
+ * alone without the pieces that cover its first character (which depend on what stands before it).
+ * Where a tokenizer has no such boundary piece in front, it is looked for in the text, and a token
+ * that straddles its end belongs to the response.
+ *
+ * Errors: FL_ERR_MEMORY, FL_ERR_INPUT, FL_ERR_UNSUPPORTED (the tokenizer has no eos token). */
+fl_status fl_examples_build(fl_examples **out, const fl_dataset *dataset,
+                            const fl_tokenizer *tokenizer, const fl_template *template,
+                            int64_t seq_length);
+
+/* Copies `count` sequences: lengths[count], ids and labels one behind the other. */
+fl_status fl_examples_from_ids(fl_examples **out, const int32_t *ids, const int32_t *labels,
+                               const int64_t *lengths, size_t count);
+
+void fl_examples_destroy(fl_examples *examples); /* accepts NULL */
+
+static inline int64_t fl_example_length(const fl_examples *examples, size_t i)
+{
+    return (int64_t)(examples->offset[i + 1] - examples->offset[i]);
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* Reading of held-out records. */
+#include "base/file.h"
+#include "data/dataset.h"
+#include "fed/evaluate.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(fl_eval_config, field)
+
+// clang-format off
+const fl_conf_row fl_eval_rows[] = {
+    {"eval_data", FL_CONF_STRING, AT(eval_data), "", 0, 0, NULL,
+     "held-out records: a file, or a folder with one file per domain; empty = no evaluation"},
+    {"eval_freq", FL_CONF_INT, AT(eval_freq), "0", 0, 1000000, NULL,
+     "rounds between evaluations; 0 = before the first round and after the last"},
+    {"eval_samples", FL_CONF_INT, AT(eval_samples), "0", 0, 1e9, NULL,
+     "records per file at the most; 0 = all"},
+    {"eval_batch", FL_CONF_INT, AT(eval_batch), "16", 1, 256, NULL,
+     "prompts answered at a time; never more than batch_size"},
+    {"max_new_tokens", FL_CONF_INT, AT(max_new_tokens), "24", 1, 65536, NULL,
+     "tokens of an answer at the most"},
+};
+// clang-format on
+const size_t fl_eval_row_count = sizeof fl_eval_rows / sizeof fl_eval_rows[0];
+
+enum { MAX_FILES = 256 };
+
+typedef struct file_list {
+    char *names[MAX_FILES];
+    size_t count;
+} file_list;
+
+static bool is_data_file(const char *name)
+{
+    static const char *const endings[] = {".json", ".jsonl", ".json.gz", ".jsonl.gz"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        size_t ending = strlen(endings[i]);
+        if (length > ending && strcmp(name + length - ending, endings[i]) == 0) return true;
+    }
+    return false;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static fl_status list_folder(file_list *list, fl_arena *arena, const char *path)
+{
+    DIR *dir = opendir(path);
+    FL_CHECK(dir, FL_ERR_IO, "%s: cannot be opened", path);
+    fl_status status = FL_OK;
+    for (struct dirent *entry; status == FL_OK && (entry = readdir(dir));) {
+        if (!is_data_file(entry->d_name)) continue;
+        if (list->count == MAX_FILES)
+            status = fl_fail(FL_ERR_INPUT, "%s: more than %d data files", path, MAX_FILES);
+        else
+            status = fl_arena_text(arena, &list->names[list->count++], entry->d_name,
+                                   strlen(entry->d_name));
+    }
+    closedir(dir);
+    FL_TRY(status);
+    FL_CHECK(list->count, FL_ERR_INPUT, "%s: no .json or .jsonl file in this folder", path);
+    qsort(list->names, list->count, sizeof *list->names, compare_names);
+    return FL_OK;
+}
+
+/* Copies text without white space at its ends. */
+static fl_status trimmed(fl_arena *arena, const char **out, const char *text, size_t length)
+{
+    while (length && isspace((unsigned char)text[length - 1]))
+        length--;
+    while (length && isspace((unsigned char)text[0])) {
+        text++;
+        length--;
+    }
+    char *copy;
+    FL_TRY(fl_arena_text(arena, &copy, text, length));
+    *out = copy;
+    return FL_OK;
+}
+
+typedef struct reader {
+    fl_eval_set *set;
+    const fl_eval_config *config;
+    const fl_tokenizer *tokenizer;
+    const fl_template *template;
+    size_t capacity; /* of set->items */
+    fl_buf text;
+    fl_tokens tokens;
+} reader;
+
+static fl_status add_item(reader *r, const fl_record *record)
+{
+    fl_eval_set *set = r->set;
+    fl_buf_clear(&r->text);
+    FL_TRY(fl_template_render_prompt(&r->text, r->template, record->instruction,
+                                     record->instruction_length));
+    FL_TRY(fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length, true,
+                               &r->tokens));
+    FL_TRY(fl_grow(&set->items, &r->capacity, set->count + 1, sizeof *set->items));
+    fl_eval_item item = {.domain = set->num_domains, .prompt_length = (int64_t)r->tokens.count};
+    int32_t *ids;
+    FL_TRY(fl_arena_alloc(set->arena, &ids, r->tokens.count, sizeof *ids));
+    memcpy(ids, r->tokens.ids, r->tokens.count * sizeof *ids);
+    item.prompt = ids;
+    char *instruction;
+    FL_TRY(fl_arena_text(set->arena, &instruction, record->instruction,
+                         record->instruction_length));
+    item.instruction = instruction;
+    FL_TRY(trimmed(set->arena, &item.expected, record->response, record->response_length));
+    if (item.prompt_length > set->longest_prompt) set->longest_prompt = item.prompt_length;
+    set->items[set->count++] = item;
+    return FL_OK;
+}
+
+/* All records of one file, as the domain called like the file. */
+static fl_status add_file(reader *r, const char *path)
+{
+    fl_eval_set *set = r->set;
+    fl_dataset *dataset = NULL;
+    FL_TRY(fl_dataset_load(&dataset, path));
+    size_t limit = r->config->eval_samples ? (size_t)r->config->eval_samples : dataset->count;
+    fl_status status = FL_OK;
+    for (size_t i = 0; i < dataset->count && i < limit && status == FL_OK; i++)
+        status = add_item(r, &dataset->records[i]);
+    fl_dataset_destroy(dataset);
+    FL_TRY(status);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *domain;
+    FL_TRY(fl_arena_text(set->arena, &domain, name, strcspn(name, ".")));
+    set->domains[set->num_domains++] = domain;
+    return FL_OK;
+}
+
+static fl_status add_folder(reader *r, const char *path)
+{
+    file_list list = {0};
+    fl_buf file = {0};
+    fl_status status = list_folder(&list, r->set->arena, path);
+    for (size_t i = 0; i < list.count && status == FL_OK; i++) {
+        status = fl_path_join(&file, path, list.names[i]);
+        if (status == FL_OK) status = add_file(r, fl_buf_text(&file));
+    }
+    fl_buf_fini(&file);
+    return status;
+}
+
+fl_status fl_eval_set_load(fl_eval_set *out, const fl_eval_config *config,
+                           const fl_tokenizer *tokenizer, const fl_template *template)
+{
+    *out = (fl_eval_set){0};
+    if (!config->eval_data[0]) return FL_OK;
+    reader r = {.set = out, .config = config, .tokenizer = tokenizer, .template = template};
+    fl_status status = fl_arena_create(&out->arena);
+    if (status == FL_OK)
+        status = fl_arena_alloc(out->arena, &out->domains, MAX_FILES, sizeof *out->domains);
+    if (status == FL_OK)
+        status = fl_path_is_dir(config->eval_data) ? add_folder(&r, config->eval_data)
+                                                   : add_file(&r, config->eval_data);
+    fl_buf_fini(&r.text);
+    fl_tokens_fini(&r.tokens);
+    if (status != FL_OK) fl_eval_set_fini(out);
+    return status;
+}
+
+void fl_eval_set_fini(fl_eval_set *set)
+{
+    fl_free(set->items);
+    fl_arena_destroy(set->arena);
+    *set = (fl_eval_set){0};
+}

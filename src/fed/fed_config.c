@@ -1,0 +1,31 @@
+#include "fed/fed_config.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define AT(field) offsetof(fl_fed_config, field)
+
+// clang-format off
+const fl_conf_row fl_fed_rows[] = {
+    {"fed_alg", FL_CONF_WORD, AT(fed_alg), "fedavg", 0, 0, "fedavg|local#",
+     "algorithm; localK trains client K alone"},
+    {"fed_variant", FL_CONF_WORD, AT(fed_variant), "paper", 0, 0, "paper|openfedllm",
+     "openfedllm: formulas and random sequences of the reference system, bit for bit"},
+    {"num_rounds", FL_CONF_INT, AT(num_rounds), "500", 1, 1000000, NULL,
+     "communication rounds"},
+    {"num_clients", FL_CONF_INT, AT(num_clients), "2", 1, 1000000, NULL,
+     "clients the data is split over"},
+    {"sample_clients", FL_CONF_INT, AT(sample_clients), "2", 1, 1000000, NULL,
+     "clients that train in a round"},
+    {"split_strategy", FL_CONF_WORD, AT(split_strategy), "iid", 0, 0, "iid",
+     "how the records are split over the clients"},
+    {"save_model_freq", FL_CONF_INT, AT(save_model_freq), "50", 1, 1000000, NULL,
+     "rounds between two checkpoint-N folders; the last round is always saved"},
+};
+// clang-format on
+const size_t fl_fed_row_count = sizeof fl_fed_rows / sizeof fl_fed_rows[0];
+
+bool fl_fed_is_reference(const fl_fed_config *config)
+{
+    return strcmp(config->fed_variant, "openfedllm") == 0;
+}

@@ -1,0 +1,21 @@
+/* Keys of the federation: the reference's names and defaults. */
+#ifndef FL_FED_FED_CONFIG_H
+#define FL_FED_FED_CONFIG_H
+
+#include "base/conf.h"
+
+typedef struct fl_fed_config {
+    const char *fed_alg;     /* "fedavg", "local12" */
+    const char *fed_variant; /* "paper" or "openfedllm" */
+    int64_t num_rounds, num_clients, sample_clients;
+    const char *split_strategy;
+    int64_t save_model_freq; /* rounds between two checkpoint-N folders */
+} fl_fed_config;
+
+extern const fl_conf_row fl_fed_rows[];
+extern const size_t fl_fed_row_count;
+
+/* The reference's own random sequences? */
+bool fl_fed_is_reference(const fl_fed_config *config);
+
+#endif

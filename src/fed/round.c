@@ -1,0 +1,265 @@
+/* The round, as every rank runs it:
+ *
+ *   planned ----> broadcast ----> training ----> reducing ----> aggregated
+ *   make_plan     send_global     train_mine     collect        aggregate
+ *   (rank 0)      (all)           (hosts)        (all)          (rank 0)
+ *
+ * then the caller evaluates and saves (app/run.c).
+ *
+ * 1. After make_plan every rank knows the round's clients, their ranks and the grid of the sum.
+ * 2. After send_global every rank has the same global adapter, bit for bit.
+ * 3. train_mine touches only this rank's buffers; it sends nothing.
+ * 4. collect adds integers, so the sum is the same for any placement and any order.
+ * 5. Only aggregate changes the global adapter, and only on rank 0.
+ */
+#include "fed/round.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fed/agree.h"
+#include "fed/participation.h"
+#include "fed/placement.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct rank_report {
+    double seconds_train;
+    uint64_t peak_memory;
+} rank_report;
+
+struct fl_round {
+    fl_round_env env;
+    int64_t max_clients; /* K */
+    int64_t count;       /* clients of this round */
+    uint32_t *clients;   /* [K] ascending */
+    int *rank_of;        /* [K] */
+    int32_t *plan;       /* [1 + 2K] count, clients, ranks: as broadcast */
+    double *cost, *load; /* [K], [size] */
+    int grid;
+    int64_t *sum;        /* [global->count] */
+    float *y;            /* [global->count] */
+    fl_client_report *reports;     /* [K] of this rank */
+    fl_client_report *all_reports; /* [size * K] rank 0 */
+    rank_report *all_ranks;        /* [size] rank 0 */
+    fl_arena *arena;
+};
+
+static fl_status allocate(fl_round *r)
+{
+    size_t K = (size_t)r->max_clients, count = r->env.global->count;
+    int rank = fl_transport_rank(r->env.transport);
+    size_t size = (size_t)fl_transport_size(r->env.transport);
+    size_t gathered = rank == 0 ? size * K : 0;
+    FL_TRY(fl_arena_create(&r->arena));
+    FL_TRY(fl_arena_alloc(r->arena, &r->clients, K, sizeof *r->clients));
+    FL_TRY(fl_arena_alloc(r->arena, &r->rank_of, K, sizeof *r->rank_of));
+    FL_TRY(fl_arena_alloc(r->arena, &r->plan, 1 + 2 * K, sizeof *r->plan));
+    FL_TRY(fl_arena_alloc(r->arena, &r->cost, K, sizeof *r->cost));
+    FL_TRY(fl_arena_alloc(r->arena, &r->load, size, sizeof *r->load));
+    FL_TRY(fl_arena_alloc(r->arena, &r->sum, count, sizeof *r->sum));
+    FL_TRY(fl_arena_alloc(r->arena, &r->y, count, sizeof *r->y));
+    FL_TRY(fl_arena_alloc(r->arena, &r->reports, K, sizeof *r->reports));
+    FL_TRY(fl_arena_alloc(r->arena, &r->all_reports, gathered, sizeof *r->all_reports));
+    return fl_arena_alloc(r->arena, &r->all_ranks, rank == 0 ? size : 0, sizeof *r->all_ranks);
+}
+
+static fl_status choose(fl_round *r, int64_t t)
+{
+    const fl_round_env *env = &r->env;
+    if (env->algorithm->choose)
+        return env->algorithm->choose(env->fed, t, r->clients, &r->count);
+    r->count = fl_participation_count(env->fed);
+    return fl_participation_choose(env->fed, env->seed, t, r->clients);
+}
+
+fl_status fl_round_create(fl_round **out, const fl_round_env *env)
+{
+    fl_round *r;
+    FL_TRY(fl_alloc(&r, 1, sizeof *r));
+    r->env = *env;
+    r->max_clients = fl_participation_count(env->fed);
+    fl_status status = allocate(r);
+    if (status == FL_OK) status = choose(r, 0);
+    if (status != FL_OK) {
+        fl_round_destroy(r);
+        return status;
+    }
+    *out = r;
+    return FL_OK;
+}
+
+void fl_round_destroy(fl_round *r)
+{
+    if (!r) return;
+    fl_arena_destroy(r->arena);
+    fl_free(r);
+}
+
+/* planned: rank 0 chooses and places, the others learn of it. */
+static fl_status make_plan(fl_round *r, int64_t t)
+{
+    const fl_round_env *env = &r->env;
+    size_t K = (size_t)r->max_clients;
+    fl_status status = FL_OK;
+    if (fl_transport_rank(env->transport) == 0) {
+        status = choose(r, t);
+        for (int64_t i = 0; status == FL_OK && i < r->count; i++)
+            r->cost[i] = env->cost[r->clients[i]];
+        if (status == FL_OK)
+            fl_placement_assign(r->cost, (size_t)r->count, fl_transport_size(env->transport),
+                                r->load, r->rank_of);
+        r->plan[0] = status == FL_OK ? (int32_t)r->count : -1;
+        for (int64_t i = 0; status == FL_OK && i < r->count; i++) {
+            r->plan[1 + i] = (int32_t)r->clients[i];
+            r->plan[1 + (int64_t)K + i] = r->rank_of[i];
+        }
+    }
+    FL_TRY(fl_transport_bcast(env->transport, 0, r->plan, (1 + 2 * K) * sizeof *r->plan));
+    if (r->plan[0] < 0)
+        return status != FL_OK ? status : fl_fail(FL_ERR_INTERNAL, "rank 0 has no plan");
+    r->count = r->plan[0];
+    uint64_t total = 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        r->clients[i] = (uint32_t)r->plan[1 + i];
+        r->rank_of[i] = r->plan[1 + (int64_t)K + i];
+        total += env->weight[r->clients[i]];
+    }
+    r->grid = fl_update_grid(total);
+    return FL_OK;
+}
+
+/* broadcast */
+static fl_status send_global(fl_round *r)
+{
+    fl_params *global = r->env.global;
+    return fl_transport_bcast(r->env.transport, 0, global->data,
+                              global->count * sizeof *global->data);
+}
+
+static fl_status train_one(fl_round *r, int64_t t, double learning_rate, uint32_t client,
+                           fl_client_report *report)
+{
+    const fl_round_env *env = &r->env;
+    double start = fl_clock_seconds();
+    fl_local_result local = {0};
+    FL_TRY(env->train_client(env->context, t, client, learning_rate, env->global->data, r->y,
+                             &local));
+    fl_update_fault fault = FL_UPDATE_NOT_FINITE;
+    if (local.finite)
+        fault = fl_update_add(r->sum, env->global->data, r->y, env->global->count,
+                              env->weight[client], r->grid);
+    *report = (fl_client_report){.client = client,
+                                 .rank = fl_transport_rank(env->transport),
+                                 .samples = (int64_t)env->weight[client],
+                                 .tokens = local.tokens,
+                                 .steps = local.steps,
+                                 .loss = local.loss,
+                                 .grad_norm = local.grad_norm,
+                                 .seconds = fl_clock_seconds() - start,
+                                 .fault = fault};
+    if (fault != FL_UPDATE_FINE)
+        FL_WARN("round %lld: the update of client %u is %s after step %lld; it is left out",
+                (long long)t + 1, client, fl_update_fault_text(fault), (long long)local.steps);
+    return FL_OK;
+}
+
+/* training */
+static fl_status train_mine(fl_round *r, int64_t t, double learning_rate)
+{
+    memset(r->sum, 0, r->env.global->count * sizeof *r->sum);
+    for (int64_t i = 0; i < r->max_clients; i++)
+        r->reports[i].client = -1;
+    int64_t mine = 0;
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->rank_of[i] == fl_transport_rank(r->env.transport))
+            FL_TRY(train_one(r, t, learning_rate, r->clients[i], &r->reports[mine++]));
+    return FL_OK;
+}
+
+/* reducing: first everyone learns whether anyone failed, so that no rank waits for ever. */
+static fl_status collect(fl_round *r, fl_status trained, double seconds_train)
+{
+    fl_transport *transport = r->env.transport;
+    size_t K = (size_t)r->max_clients;
+    FL_TRY(fl_agree(transport, trained));
+    FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->env.global->count));
+    FL_TRY(fl_transport_gather(transport, 0, r->reports, K * sizeof *r->reports, r->all_reports));
+    rank_report mine = {.seconds_train = seconds_train, .peak_memory = fl_peak_memory_bytes()};
+    return fl_transport_gather(transport, 0, &mine, sizeof mine, r->all_ranks);
+}
+
+static int compare_clients(const void *a, const void *b)
+{
+    const fl_client_report *x = a, *y = b;
+    return (x->client > y->client) - (x->client < y->client);
+}
+
+/* Moves the used entries to the front, ascending by client, and adds them up. */
+static uint64_t summarise(fl_round *r, fl_round_result *result)
+{
+    size_t size = (size_t)fl_transport_size(r->env.transport), used = 0;
+    for (size_t i = 0; i < size * (size_t)r->max_clients; i++)
+        if (r->all_reports[i].client >= 0) r->all_reports[used++] = r->all_reports[i];
+    qsort(r->all_reports, used, sizeof *r->all_reports, compare_clients);
+    uint64_t total = 0, with_loss = 0;
+    double loss = 0;
+    for (size_t i = 0; i < used; i++) {
+        const fl_client_report *report = &r->all_reports[i];
+        result->tokens += report->tokens;
+        if (report->fault != FL_UPDATE_FINE) continue;
+        result->num_answered++;
+        total += (uint64_t)report->samples;
+        if (!isfinite(report->loss)) continue;
+        loss += (double)report->samples * report->loss;
+        with_loss += (uint64_t)report->samples;
+    }
+    for (size_t i = 0; i < size; i++) {
+        const rank_report *rank = &r->all_ranks[i];
+        result->seconds_train = fmax(result->seconds_train, rank->seconds_train);
+        if (rank->peak_memory > result->peak_memory) result->peak_memory = rank->peak_memory;
+    }
+    result->num_clients = (int64_t)used;
+    result->reports = r->all_reports;
+    result->loss = with_loss ? loss / (double)with_loss : NAN;
+    return total;
+}
+
+/* aggregated (rank 0) */
+static void aggregate(fl_round *r, fl_round_result *result)
+{
+    const fl_round_env *env = &r->env;
+    uint64_t total = summarise(r, result);
+    if (total == 0) {
+        FL_WARN("round %lld: no client returned a usable update; the adapter stays as it is",
+                (long long)result->round + 1);
+        return;
+    }
+    fl_round_sum sum = {.sum = r->sum, .grid = r->grid, .total_weight = total};
+    env->algorithm->aggregate(env->fed, env->global, &sum);
+}
+
+fl_status fl_round_run(fl_round *r, int64_t t, double learning_rate, fl_round_result *result)
+{
+    const fl_round_env *env = &r->env;
+    int size = fl_transport_size(env->transport);
+    uint64_t hosts = size > 1 ? (uint64_t)size - 1 : 0;
+    *result = (fl_round_result){.round = t, .learning_rate = learning_rate};
+    double start = fl_clock_seconds();
+    FL_TRY(make_plan(r, t));
+    FL_TRY(send_global(r));
+    double sent = fl_clock_seconds();
+    fl_status trained = train_mine(r, t, learning_rate);
+    double done = fl_clock_seconds();
+    FL_TRY(collect(r, trained, done - sent));
+    if (fl_transport_rank(env->transport) != 0) return FL_OK;
+    double collected = fl_clock_seconds();
+    aggregate(r, result);
+    result->seconds_aggregate = fl_clock_seconds() - collected;
+    result->seconds_wait = size > 1 ? fmin(collected - done, result->seconds_train) : 0;
+    result->seconds_transfer = sent - start + (collected - done - result->seconds_wait);
+    result->bytes_down = hosts * env->global->count * sizeof(float);
+    result->bytes_up = hosts * env->global->count * sizeof(int64_t);
+    return FL_OK;
+}

@@ -1,0 +1,69 @@
+/* One communication round.  See the state diagram in round.c.
+ *
+ * fl_round_create once per run (all buffers), fl_round_run per round on every rank (Collective),
+ * fl_round_destroy.
+ */
+#ifndef FL_FED_ROUND_H
+#define FL_FED_ROUND_H
+
+#include "comm/transport.h"
+#include "fed/algorithm.h"
+#include "fed/update.h"
+#include "train/trainer.h"
+
+/* Trains one client: y [count] is what it makes of w [count]. */
+typedef fl_status fl_train_client(void *context, int64_t round, uint32_t client,
+                                  double learning_rate, const float *w, float *y,
+                                  fl_local_result *result);
+
+/* What a round needs; everything borrowed. */
+typedef struct fl_round_env {
+    fl_transport *transport;
+    const fl_algorithm *algorithm;
+    const fl_fed_config *fed;
+    uint64_t seed;
+    const uint64_t *weight; /* [num_clients] records of each client: its weight in the mean */
+    const double *cost;     /* [num_clients] expected work of a round, for placement */
+    fl_params *global;      /* the adapter; rank 0 owns the truth, the others receive it */
+    fl_train_client *train_client;
+    void *context; /* of train_client */
+} fl_round_env;
+
+/* What became of one client. */
+typedef struct fl_client_report {
+    int64_t client; /* -1: unused entry */
+    int64_t rank, samples, tokens, steps;
+    double loss, grad_norm, seconds;
+    int64_t fault; /* fl_update_fault */
+} fl_client_report;
+
+/* Sum over the rounds is not kept: constant memory. */
+typedef struct fl_round_result {
+    int64_t round;         /* counted from 0 */
+    double learning_rate;
+    double loss;           /* sample-weighted mean over the clients that answered; NaN if none */
+    int64_t tokens;
+    int64_t num_clients;   /* selected */
+    int64_t num_answered;  /* kept in the mean */
+    const fl_client_report *reports; /* [num_clients] ascending by client; valid until the next
+                                        round */
+    double seconds_train;     /* longest of any rank */
+    double seconds_transfer;  /* rank 0: broadcast and reduction */
+    double seconds_wait;      /* rank 0: until the slowest rank had trained */
+    double seconds_aggregate;
+    uint64_t bytes_down, bytes_up; /* adapter bytes sent to, and update bytes taken from, hosts */
+    uint64_t peak_memory;          /* bytes, largest of any rank */
+} fl_round_result;
+
+typedef struct fl_round fl_round;
+
+/* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (options of the algorithm). */
+fl_status fl_round_create(fl_round **out, const fl_round_env *env);
+void fl_round_destroy(fl_round *round); /* accepts NULL */
+
+/* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank 0.
+ * A client whose update is not usable is warned about and left out; the round goes on.
+ * An error of any rank is returned on all ranks. */
+fl_status fl_round_run(fl_round *round, int64_t t, double learning_rate, fl_round_result *result);
+
+#endif

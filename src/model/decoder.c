@@ -1,0 +1,209 @@
+#include "model/decoder.h"
+
+#include "model/decoder_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Offsets of every A and B in the adapter: the order of fl_lora_create. */
+static void place_slots(fl_decoder *d)
+{
+    size_t offset = 0, R = (size_t)d->lora.r;
+    for (int64_t l = 0; l < d->model->config.num_layers; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++) {
+            if (!d->lora.target[m]) continue;
+            int64_t rows, cols;
+            fl_module_shape((fl_module)m, &d->model->config, &rows, &cols);
+            d->layers[l].slot[m].a = offset;
+            offset += R * (size_t)cols;
+            d->layers[l].slot[m].b = offset;
+            offset += (size_t)rows * R;
+        }
+}
+
+static fl_status prepare(fl_decoder *d)
+{
+    FL_TRY(fl_arena_create(&d->arena));
+    FL_TRY(fl_arena_alloc(d->arena, &d->layers, (size_t)d->model->config.num_layers,
+                          sizeof *d->layers));
+    place_slots(d);
+    FL_TRY(d->ops->alloc(&d->block, fl_decoder_layout(d, NULL)));
+    fl_decoder_layout(d, d->block);
+    return FL_OK;
+}
+
+fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lora_config *lora,
+                            const fl_decoder_limits *limits)
+{
+    fl_decoder *d;
+    FL_TRY(fl_alloc(&d, 1, sizeof *d));
+    *d = (fl_decoder){.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
+    fl_status status = prepare(d);
+    if (status != FL_OK) {
+        fl_decoder_destroy(d);
+        return status;
+    }
+    *out = d;
+    return FL_OK;
+}
+
+void fl_decoder_destroy(fl_decoder *d)
+{
+    if (!d) return;
+    d->ops->release(d->block);
+    fl_arena_destroy(d->arena);
+    fl_free(d);
+}
+
+size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
+                             const fl_decoder_limits *limits)
+{
+    fl_decoder d = {.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
+    fl_layer_state *layers;
+    if (fl_alloc(&layers, (size_t)model->config.num_layers, sizeof *layers) != FL_OK) return 0;
+    d.layers = layers;
+    size_t bytes = fl_decoder_layout(&d, NULL);
+    fl_free(layers);
+    return bytes;
+}
+
+void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
+{
+    d->adapter = weights;
+}
+
+fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
+{
+    const fl_model_config *c = &d->model->config;
+    FL_CHECK(tokens->T >= 1 && tokens->T <= d->limits.max_tokens &&
+                 tokens->S <= d->limits.max_sequences,
+             FL_ERR_INTERNAL, "a batch of %lld tokens in %lld sequences is outside the plan",
+             (long long)tokens->T, (long long)tokens->S);
+    for (int64_t t = 0; t < tokens->T; t++) {
+        FL_CHECK(tokens->ids[t] >= 0 && tokens->ids[t] < c->vocab_size, FL_ERR_INPUT,
+                 "token id %d is outside the model's vocabulary of %lld", tokens->ids[t],
+                 (long long)c->vocab_size);
+        FL_CHECK(tokens->pos[t] >= 0 && tokens->pos[t] < d->model->positions, FL_ERR_INPUT,
+                 "position %d is outside the model's %lld positions", tokens->pos[t],
+                 (long long)d->model->positions);
+    }
+    size_t T = (size_t)tokens->T;
+    d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
+    d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
+    d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
+    d->shape = (fl_attn_shape){.cu = d->cu, .S = tokens->S, .T = tokens->T, .H = c->num_heads,
+                               .KV = c->num_kv_heads, .D = c->head_dim,
+                               .scale = 1.0f / sqrtf((float)c->head_dim)};
+    return FL_OK;
+}
+
+static fl_status load_targets(fl_decoder *d, const fl_targets_view *targets)
+{
+    size_t N = (size_t)targets->N;
+    FL_CHECK(targets->N <= d->shape.T, FL_ERR_INTERNAL, "more targets than tokens");
+    for (size_t n = 0; n < N; n++)
+        FL_CHECK(targets->rows[n] >= 0 && targets->rows[n] < d->shape.T &&
+                     targets->targets[n] >= 0 &&
+                     targets->targets[n] < d->model->config.vocab_size,
+                 FL_ERR_INPUT, "target %d at row %d is outside the batch or the vocabulary",
+                 targets->targets[n], targets->rows[n]);
+    d->ops->copy_in(d->loss_rows, targets->rows, N * sizeof *d->loss_rows);
+    d->ops->copy_in(d->targets, targets->targets, N * sizeof *d->targets);
+    if (targets->weights) d->ops->copy_in(d->weights, targets->weights, N * sizeof *d->weights);
+    return FL_OK;
+}
+
+/* Loss of rows [begin, begin + n); adds their part to dx when grad. */
+static void loss_chunk(fl_decoder *d, int64_t begin, int64_t n, bool grad)
+{
+    const fl_backend_ops *ops = d->ops;
+    const fl_model *m = d->model;
+    int64_t C = m->config.hidden_size;
+    fl_decoder_head(d, d->loss_rows + begin, n);
+    ops->cross_entropy(d->rows_loss, d->logits, d->targets + begin, d->weights + begin, n,
+                       m->config.vocab_size, grad);
+    if (!grad) return;
+    ops->linear_bwd(d->rows_norm, d->logits, &m->head, n, false);
+    ops->zero(d->rows_dx, (size_t)(n * C) * sizeof(float));
+    ops->rmsnorm_bwd(d->rows_dx, d->rows_norm, d->rows_x, m->final_norm, d->rows_rstd, n, C);
+    ops->scatter_add_rows(d->dx, d->rows_dx, d->loss_rows + begin, n, C);
+}
+
+/* nll[N] of all target rows, chunk by chunk, into host memory through visit. */
+typedef void visit_losses(void *context, int64_t begin, const double *losses, int64_t n);
+
+static void all_losses(fl_decoder *d, int64_t N, bool grad, visit_losses *visit, void *context)
+{
+    double losses[FL_LOSS_CHUNK];
+    for (int64_t begin = 0; begin < N; begin += FL_LOSS_CHUNK) {
+        int64_t n = N - begin < FL_LOSS_CHUNK ? N - begin : FL_LOSS_CHUNK;
+        loss_chunk(d, begin, n, grad);
+        d->ops->copy_out(losses, d->rows_loss, (size_t)n * sizeof *losses);
+        visit(context, begin, losses, n);
+    }
+}
+
+typedef struct weighted_sum {
+    const float *weights;
+    double sum;
+} weighted_sum;
+
+static void add_weighted(void *context, int64_t begin, const double *losses, int64_t n)
+{
+    weighted_sum *total = context;
+    for (int64_t i = 0; i < n; i++)
+        total->sum += (double)total->weights[begin + i] * losses[i];
+}
+
+fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
+                          const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
+                          float *grads)
+{
+    FL_ASSERT(!grads || (d->limits.backward && d->adapter));
+    *loss = 0;
+    if (targets->N == 0) return FL_OK;
+    FL_TRY(fl_decoder_load_tokens(d, tokens));
+    FL_TRY(load_targets(d, targets));
+    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
+    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
+    if (grads)
+        d->ops->zero(d->dx, (size_t)(d->shape.T * d->model->config.hidden_size) * sizeof(float));
+    weighted_sum total = {.weights = targets->weights};
+    all_losses(d, targets->N, grads != NULL, add_weighted, &total);
+    if (grads) fl_decoder_backward_layers(d, grads);
+    d->keys = NULL;
+    *loss = total.sum;
+    return FL_OK;
+}
+
+static void store_losses(void *context, int64_t begin, const double *losses, int64_t n)
+{
+    memcpy((double *)context + begin, losses, (size_t)n * sizeof *losses);
+}
+
+fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
+                         const fl_targets_view *targets, double *nll)
+{
+    if (targets->N == 0) return FL_OK;
+    FL_TRY(fl_decoder_load_tokens(d, tokens));
+    FL_TRY(load_targets(d, targets));
+    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
+    all_losses(d, targets->N, false, store_losses, nll);
+    return FL_OK;
+}
+
+fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const int32_t *rows,
+                            int64_t N, float *out)
+{
+    size_t V = (size_t)d->model->config.vocab_size;
+    FL_TRY(fl_decoder_load_tokens(d, tokens));
+    FL_CHECK(N <= tokens->T, FL_ERR_INTERNAL, "more rows than tokens");
+    d->ops->copy_in(d->loss_rows, rows, (size_t)N * sizeof *rows);
+    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
+    for (int64_t begin = 0; begin < N; begin += FL_LOSS_CHUNK) {
+        int64_t n = N - begin < FL_LOSS_CHUNK ? N - begin : FL_LOSS_CHUNK;
+        fl_decoder_head(d, d->loss_rows + begin, n);
+        d->ops->copy_out(out + (size_t)begin * V, d->logits, (size_t)n * V * sizeof(float));
+    }
+    return FL_OK;
+}

@@ -1,0 +1,76 @@
+/* Forward and backward of the decoder with a LoRA adapter, on packed batches, through the ops table.
+ *
+ * An fl_decoder is the workspace for one model: all activations for `max_tokens` tokens are laid out
+ * in one block when it is created, nothing is allocated afterwards.  Life: fl_decoder_create, then
+ * any number of fl_decoder_set_adapter / fl_decoder_loss / fl_decoder_logits, fl_decoder_destroy.
+ * Not thread-safe; one per rank.
+ *
+ * What is kept of a layer for the backward pass: its input, q, k, v after RoPE, attention output,
+ * log-sum-exp, the residual before the MLP, gate and up, and x A^T of every adapted linear.
+ * Normalised inputs and the SwiGLU product are recomputed.
+ */
+#ifndef FL_MODEL_DECODER_H
+#define FL_MODEL_DECODER_H
+
+#include "model/model.h"
+
+typedef struct fl_decoder fl_decoder;
+
+typedef struct fl_decoder_limits {
+    int64_t max_tokens;    /* of one packed batch */
+    int64_t max_sequences; /* of one packed batch */
+    bool backward;         /* false: forward and generation only, much less memory */
+} fl_decoder_limits;
+
+/* A packed batch: sequence s is tokens cu[s] <= t < cu[s+1].  Host memory. */
+typedef struct fl_tokens_view {
+    const int32_t *ids; /* [T], each in [0, V) */
+    const int32_t *pos; /* [T], position in its sequence */
+    const int32_t *cu;  /* [S+1] */
+    int64_t S, T;
+} fl_tokens_view;
+
+/* The positions that enter the loss.  Host memory. */
+typedef struct fl_targets_view {
+    const int32_t *rows;    /* [N] token index, ascending, distinct */
+    const int32_t *targets; /* [N] the token that should follow */
+    const float *weights;   /* [N] weight of each row in the loss */
+    int64_t N;
+} fl_targets_view;
+
+/* Errors: FL_ERR_MEMORY.  lora is copied; model is borrowed and must outlive the decoder. */
+fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lora_config *lora,
+                            const fl_decoder_limits *limits);
+void fl_decoder_destroy(fl_decoder *decoder); /* accepts NULL */
+
+/* Bytes of backend memory that fl_decoder_create would take. */
+size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
+                             const fl_decoder_limits *limits);
+
+/* Adapter of the following calls: weights in backend memory in the order of fl_lora_create, or NULL
+ * for the bare base.  Borrowed. */
+void fl_decoder_set_adapter(fl_decoder *decoder, const float *weights);
+
+/* Dropout of the following calls: a stream per module is derived from these keys; p = 0 or
+ * dropout = false in fl_decoder_loss switches it off. */
+typedef struct fl_dropout_keys {
+    uint64_t seed, round, client, step;
+} fl_dropout_keys;
+
+/* *loss = sum_n weights[n] * -log p(targets[n]).  When grads is not NULL, the gradient of that loss
+ * with respect to the adapter is added to grads (backend memory, layout of the adapter).
+ * keys = NULL: no dropout.  N = 0 gives 0 and adds nothing.
+ * Errors: FL_ERR_INTERNAL when the batch exceeds the limits. */
+fl_status fl_decoder_loss(fl_decoder *decoder, const fl_tokens_view *tokens,
+                          const fl_targets_view *targets, const fl_dropout_keys *keys,
+                          double *loss, float *grads);
+
+/* nll[n] = -log p(targets[n]) (host memory), weights are not used. */
+fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,
+                         const fl_targets_view *targets, double *nll);
+
+/* out[n, :] = logits[V] at token rows[n], host memory [N, V]. */
+fl_status fl_decoder_logits(fl_decoder *decoder, const fl_tokens_view *tokens, const int32_t *rows,
+                            int64_t N, float *out);
+
+#endif

@@ -1,0 +1,113 @@
+/* One block of backend memory for everything a pass needs: counted first, then laid out. */
+#include "model/decoder_internal.h"
+
+enum { ALIGNMENT = 64 };
+
+typedef struct cursor {
+    char *base; /* NULL: only count */
+    size_t used;
+} cursor;
+
+static void *take(cursor *at, size_t count, size_t size)
+{
+    void *pointer = at->base ? at->base + at->used : NULL;
+    at->used += (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return pointer;
+}
+
+static float *take_floats(cursor *at, int64_t rows, int64_t cols)
+{
+    return take(at, (size_t)rows * (size_t)cols, sizeof(float));
+}
+
+static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
+{
+    const fl_model_config *c = &d->model->config;
+    int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
+    int64_t KVD = c->num_kv_heads * c->head_dim;
+    layer->x_in = take_floats(at, T, c->hidden_size);
+    layer->rstd1 = take_floats(at, T, 1);
+    layer->q = take_floats(at, T, HD);
+    layer->k = take_floats(at, T, KVD);
+    layer->v = take_floats(at, T, KVD);
+    layer->att = take_floats(at, T, HD);
+    layer->lse = take_floats(at, T, c->num_heads);
+    layer->x_mid = take_floats(at, T, c->hidden_size);
+    layer->rstd2 = take_floats(at, T, 1);
+    layer->gate = take_floats(at, T, c->intermediate_size);
+    layer->up = take_floats(at, T, c->intermediate_size);
+    for (int m = 0; m < FL_NUM_MODULES; m++)
+        if (d->lora.target[m]) layer->slot[m].t = take_floats(at, T, d->lora.r);
+}
+
+static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
+{
+    fl_layer_state copy = *first;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        copy.slot[m].a = layer->slot[m].a;
+        copy.slot[m].b = layer->slot[m].b;
+    }
+    *layer = copy;
+}
+
+static void layout_backward(cursor *at, fl_decoder *d)
+{
+    const fl_model_config *c = &d->model->config;
+    int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
+    int64_t KVD = c->num_kv_heads * c->head_dim;
+    d->dx = take_floats(at, T, c->hidden_size);
+    d->dnorm = take_floats(at, T, c->hidden_size);
+    d->dact = take_floats(at, T, c->intermediate_size);
+    d->dup = take_floats(at, T, c->intermediate_size);
+    d->dq = take_floats(at, T, HD);
+    d->dk = take_floats(at, T, KVD);
+    d->dv = take_floats(at, T, KVD);
+    d->datt = take_floats(at, T, HD);
+    d->dt = take_floats(at, T, d->lora.r);
+    fl_attn_shape largest = {.S = d->limits.max_sequences, .T = T, .H = c->num_heads,
+                             .KV = c->num_kv_heads, .D = c->head_dim};
+    d->attn_scratch = take_floats(at, d->ops->attention_bwd_scratch(&largest), 1);
+}
+
+static void layout_batch(cursor *at, fl_decoder *d)
+{
+    size_t T = (size_t)d->limits.max_tokens;
+    d->ids = take(at, T, sizeof *d->ids);
+    d->pos = take(at, T, sizeof *d->pos);
+    d->cu = take(at, (size_t)d->limits.max_sequences + 1, sizeof *d->cu);
+    d->loss_rows = take(at, T, sizeof *d->loss_rows);
+    d->targets = take(at, T, sizeof *d->targets);
+    d->weights = take(at, T, sizeof *d->weights);
+}
+
+static int64_t widest_input(const fl_model_config *c)
+{
+    int64_t widest = c->num_heads * c->head_dim;
+    if (c->hidden_size > widest) widest = c->hidden_size;
+    return c->intermediate_size > widest ? c->intermediate_size : widest;
+}
+
+size_t fl_decoder_layout(fl_decoder *d, char *base)
+{
+    const fl_model_config *c = &d->model->config;
+    cursor at = {.base = base};
+    int64_t T = d->limits.max_tokens, C = c->hidden_size;
+    for (int64_t l = 0; l < c->num_layers; l++) {
+        if (l == 0 || d->limits.backward) layout_layer(&at, d, &d->layers[l]);
+        else share_layer(&d->layers[l], &d->layers[0]);
+    }
+    d->x_out = take_floats(&at, T, C);
+    d->norm = take_floats(&at, T, C);
+    d->act = take_floats(&at, T, c->intermediate_size);
+    if (d->lora.dropout > 0 && d->limits.backward)
+        d->dropped = take_floats(&at, T, widest_input(c));
+    if (d->limits.backward) layout_backward(&at, d);
+    d->rows_x = take_floats(&at, FL_LOSS_CHUNK, C);
+    d->rows_norm = take_floats(&at, FL_LOSS_CHUNK, C);
+    d->rows_rstd = take_floats(&at, FL_LOSS_CHUNK, 1);
+    d->rows_dx = take_floats(&at, FL_LOSS_CHUNK, C);
+    d->logits = take_floats(&at, FL_LOSS_CHUNK, c->vocab_size);
+    d->rows_loss = take(&at, FL_LOSS_CHUNK, sizeof *d->rows_loss);
+    layout_batch(&at, d);
+    return at.used;
+}

@@ -1,0 +1,42 @@
+/* A frozen Llama decoder: weights of a Hugging Face folder in the storage they have there, and the
+ * tables that do not change.  Loaded once per rank; adapters are swapped, never the base. */
+#ifndef FL_MODEL_MODEL_H
+#define FL_MODEL_MODEL_H
+
+#include "backend/ops.h"
+#include "model/lora.h"
+#include "model/model_config.h"
+
+typedef struct fl_layer {
+    fl_weight linear[FL_NUM_MODULES];
+    float *input_norm; /* [C], backend memory */
+    float *post_norm;  /* [C] */
+} fl_layer;
+
+typedef struct fl_model {
+    fl_model_config config;
+    const fl_backend_ops *ops;
+    fl_weight embedding;  /* [V, C] */
+    fl_weight head;       /* [V, C]; the embedding when tied */
+    float *final_norm;    /* [C] */
+    fl_layer *layers;     /* [num_layers] */
+    float *cos_table;     /* [positions, D/2] */
+    float *sin_table;     /* [positions, D/2] */
+    int64_t positions;    /* longest sequence the tables serve */
+    size_t weight_bytes;  /* of the frozen base, as stored */
+    struct fl_weights *files;
+    fl_arena *arena;
+    float *block; /* backend memory of norms and tables */
+} fl_model;
+
+/* Opens DIR (config.json + safetensors).  `positions`: longest sequence that will be asked for;
+ * 0 = what config.json allows.  All weights are checked for shape and for NaN and infinity.
+ * Errors: FL_ERR_IO, FL_ERR_INPUT, FL_ERR_UNSUPPORTED, FL_ERR_MEMORY, each naming the file. */
+fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *ops,
+                        int64_t positions);
+void fl_model_close(fl_model *model); /* accepts NULL */
+
+/* Number of weights of the frozen base. */
+int64_t fl_model_parameter_count(const fl_model *model);
+
+#endif

@@ -1,0 +1,12 @@
+/* Learning rate over the rounds of a run. */
+#ifndef FL_TRAIN_SCHEDULE_H
+#define FL_TRAIN_SCHEDULE_H
+
+#include <stdint.h>
+
+/* lr(t) = lr_min + 0.5 (lr_0 - lr_min) (1 + cos(pi t / T)) for round t = 0..T-1: constant inside a
+ * round, never quite lr_min.  Where lr_0 <= lr_min it is lr_0 throughout: the reference's formula
+ * would rise. */
+double fl_cosine_lr(double lr_0, double lr_min, int64_t t, int64_t T);
+
+#endif

@@ -1,0 +1,33 @@
+#include "train/train_config.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(fl_train_config, field)
+
+// clang-format off
+const fl_conf_row fl_train_rows[] = {
+    {"batch_size", FL_CONF_INT, AT(batch_size), "16", 1, 65536, NULL,
+     "sequences per micro-batch"},
+    {"gradient_accumulation_steps", FL_CONF_INT, AT(gradient_accumulation_steps), "1", 1, 65536, NULL,
+     "micro-batches per optimiser step; their mean losses are averaged"},
+    {"max_steps", FL_CONF_INT, AT(max_steps), "10", 1, 1e9, NULL,
+     "optimiser steps per client and round"},
+    {"learning_rate", FL_CONF_FLOAT, AT(learning_rate), "2e-5", 0, 10, NULL,
+     "learning rate of the first round"},
+    {"learning_rate_min", FL_CONF_FLOAT, AT(learning_rate_min), "1e-6", 0, 10, NULL,
+     "what the cosine over the rounds falls towards"},
+    {"max_grad_norm", FL_CONF_FLOAT, AT(max_grad_norm), "1.0", 0, 1e9, NULL,
+     "gradient norm above which a step is scaled down; 0 = never"},
+    {"weight_decay", FL_CONF_FLOAT, AT(weight_decay), "0.0", 0, 1, NULL,
+     "decoupled weight decay of AdamW"},
+    {"adam_beta1", FL_CONF_FLOAT, AT(adam_beta1), "0.9", 0, 0.999999, NULL,
+     "decay of AdamW's first moment"},
+    {"adam_beta2", FL_CONF_FLOAT, AT(adam_beta2), "0.999", 0, 0.999999999, NULL,
+     "decay of AdamW's second moment"},
+    {"adam_epsilon", FL_CONF_FLOAT, AT(adam_epsilon), "1e-8", 1e-30, 1, NULL,
+     "term that keeps AdamW's denominator from zero"},
+    {"seed", FL_CONF_INT, AT(seed), "2023", 0, 9007199254740992.0, NULL,
+     "of the data split, LoRA initialisation, dropout and client sampling"},
+};
+// clang-format on
+const size_t fl_train_row_count = sizeof fl_train_rows / sizeof fl_train_rows[0];

@@ -1,0 +1,66 @@
+/* Local training: from the adapter a client received to the adapter it returns.
+ *
+ * One trainer per rank serves all clients of that rank, one after the other; nothing of one client
+ * is left for the next (fresh AdamW moments, random streams keyed by round and client), so the
+ * result does not depend on the rank or the order.  No allocation after fl_trainer_create.
+ */
+#ifndef FL_TRAIN_TRAINER_H
+#define FL_TRAIN_TRAINER_H
+
+#include "data/batch.h"
+#include "data/example.h"
+#include "model/decoder.h"
+#include "train/train_config.h"
+
+typedef struct fl_trainer fl_trainer;
+
+typedef struct fl_trainer_limits {
+    int64_t longest;      /* tokens of the longest example that will be trained on */
+    size_t most_examples; /* of one job */
+} fl_trainer_limits;
+
+/* model, config: borrowed.  Errors: FL_ERR_MEMORY. */
+fl_status fl_trainer_create(fl_trainer **out, const fl_model *model, const fl_lora_config *lora,
+                            const fl_train_config *config, const fl_trainer_limits *limits);
+void fl_trainer_destroy(fl_trainer *trainer); /* accepts NULL */
+
+/* Bytes of backend memory for activations, and for adapter, gradients and moments. */
+void fl_trainer_plan(const fl_model *model, const fl_lora_config *lora,
+                     const fl_train_config *config, int64_t longest, size_t adapter_count,
+                     size_t *activation_bytes, size_t *adapter_bytes);
+
+/* The workspace, for evaluation between clients. */
+fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
+
+/* The adapter in backend memory, in the order of fl_lora_create; host memory on our side. */
+void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
+void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);
+
+/* What one client does in one round. */
+typedef struct fl_local_job {
+    const fl_examples *examples;
+    const uint32_t *indices; /* [count] examples of this round, in the order of the first pass;
+                                later passes shuffle them.  count >= 1 */
+    size_t count;
+    double learning_rate;
+    uint64_t round, client; /* keys of the random streams */
+} fl_local_job;
+
+typedef struct fl_local_result {
+    double loss;      /* mean over the optimiser steps of their accumulated mean loss; NaN when no
+                         step had a token that counts */
+    int64_t tokens;   /* trained on, prompts included */
+    int64_t steps;    /* optimiser steps done */
+    double grad_norm; /* of the last step, before clipping */
+    bool finite;      /* false: a loss or gradient was NaN or infinite and training stopped there */
+} fl_local_result;
+
+/* Trains max_steps steps from the adapter last set. */
+fl_status fl_trainer_run(fl_trainer *trainer, const fl_local_job *job, fl_local_result *result);
+
+/* One optimiser step's gradient without the step: mean loss and gradient (host, may be NULL) of one
+ * micro-batch without dropout. For checks. */
+fl_status fl_trainer_gradient(fl_trainer *trainer, const fl_examples *examples,
+                              const uint32_t *indices, size_t count, double *loss, float *gradient);
+
+#endif
