@@ -19,7 +19,7 @@
 
 enum { TAG_DATA = 1, TAG_READY = 2 };
 
-enum { EAGER_BYTES = 1 << 14 };
+enum { EAGER_BYTES = 1 << 14, NUM_SPINS = 64, NUM_YIELDS = 1 << 20 };
 
 /* Pieces bound what MPI allocates for its own copies, and keep counts far below INT_MAX. */
 enum { MAX_PIECE = 1 << 26 };
@@ -59,12 +59,9 @@ static pause_state pause_start(bool moving)
 
 static void pause_once(pause_state *pause)
 {
-    const int few = 64, many = 1 << 14;
     pause->asked++;
-    if (pause->asked < (pause->moving ? many : few)) {
-        if (pause->moving) sched_yield();
-        return;
-    }
+    if (pause->moving && pause->asked < NUM_YIELDS) sched_yield();
+    if (pause->asked < (pause->moving ? NUM_YIELDS : NUM_SPINS)) return;
     fl_sleep_seconds(pause->seconds);
     // Each sleep is an eighth of the wait so far, which bounds the share of time overslept.
     if (pause->seconds < 2e-3) pause->seconds *= 1.125;

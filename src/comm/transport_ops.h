@@ -32,7 +32,9 @@ typedef struct fl_transport_ops {
     fl_status (*barrier)(fl_transport *transport);
 
     /* Optional, without default.  wait_any: the number of some rank from which a piece can be
-     * received.  abort: ends the other ranks too; the caller ends this one. */
+     * received; only together with all four collectives, because a default collective's message
+     * from a rank that is ahead would look like the one waited for.  abort: ends the other ranks;
+     * the caller ends this one. */
     fl_status (*wait_any)(fl_transport *transport, int *from);
     void (*abort)(fl_transport *transport, int exit_code);
 } fl_transport_ops;

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { MAX_FILE = 1 << 28 };
+
 static fl_status load_tokenizer(fl_tokenizer *tokenizer, const json_t *root, const char *path)
 {
     FL_TRY(fl_load_model(tokenizer, root, path));
@@ -68,13 +70,58 @@ static fl_status load_config(fl_tokenizer *tokenizer, const json_t *config, cons
     return load_add(tokenizer, config, "add_eos_token", FL_SPECIAL_EOS, &tokenizer->after, path);
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool starts_fraction(char c)
+{
+    return c == '.' || c == 'e' || c == 'E';
+}
+
+/* Writes integers beyond 64 bits as numbers with a fraction.  Hugging Face's "no limit" is one:
+ * "model_max_length": 1000000000000000019884624838656; a strict reader refuses it. */
+static fl_status widen_integers(fl_buf *out, const char *text, size_t length)
+{
+    enum { SAFE_DIGITS = 18 };
+    bool in_string = false, in_fraction = false;
+    size_t copied = 0, digits = 0;
+    for (size_t at = 0; at < length; at++) {
+        const char c = text[at], next = at + 1 < length ? text[at + 1] : 0;
+        if (c == '"') in_string = !in_string;
+        if (in_string) {
+            at += c == '\\';
+            continue;
+        }
+        if (starts_fraction(c))
+            in_fraction = true;
+        else if (!is_digit(c) && c != '+' && c != '-')
+            in_fraction = false;
+        digits = is_digit(c) ? digits + 1 : 0;
+        if (digits <= SAFE_DIGITS || in_fraction || is_digit(next) || starts_fraction(next))
+            continue;
+        FL_TRY(fl_buf_add(out, text + copied, at + 1 - copied));
+        FL_TRY(fl_buf_add_text(out, ".0"));
+        copied = at + 1;
+    }
+    return fl_buf_add(out, text + copied, length - copied);
+}
+
 static fl_status load_json(fl_tokenizer *tokenizer, const char *path,
                            fl_status (*load)(fl_tokenizer *, const json_t *, const char *))
 {
-    json_t *root;
-    FL_TRY(fl_json_load_file(&root, path));
-    const fl_status status = load(tokenizer, root, path);
+    fl_buf text = {0}, wide = {0};
+    json_t *root = NULL;
+    fl_status status;
+    FL_TRY_GOTO(fl_file_read(&text, path, MAX_FILE), out);
+    FL_TRY_GOTO(widen_integers(&wide, fl_buf_text(&text), text.length), out);
+    FL_TRY_GOTO(fl_json_parse(&root, fl_buf_text(&wide), wide.length, path, 1), out);
+    status = load(tokenizer, root, path);
+out:
     json_decref(root);
+    fl_buf_fini(&wide);
+    fl_buf_fini(&text);
     return status;
 }
 

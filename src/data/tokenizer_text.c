@@ -123,14 +123,16 @@ void fl_encode_work_destroy(fl_encode_work *work)
     fl_free(work);
 }
 
-/* By first byte, then longest first, then by text, so that the order is the same everywhere. */
+/* By first byte, then longest first, then by text; of equal ones the smaller id comes first. */
 static int compare_added(const void *a, const void *b)
 {
-    const fl_piece *p = &((const fl_added *)a)->text, *q = &((const fl_added *)b)->text;
+    const fl_added *left = a, *right = b;
+    const fl_piece *p = &left->text, *q = &right->text;
     const unsigned char first = (unsigned char)p->text[0], second = (unsigned char)q->text[0];
     if (first != second) return first < second ? -1 : 1;
     if (p->length != q->length) return p->length > q->length ? -1 : 1;
-    return memcmp(p->text, q->text, p->length);
+    const int order = memcmp(p->text, q->text, p->length);
+    return order != 0 ? order : (left->id > right->id) - (left->id < right->id);
 }
 
 void fl_added_set_sort(fl_added_set *set)

@@ -3,7 +3,6 @@
 #include "unit/io/io_test.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_FILE = 4096 };
@@ -82,10 +81,14 @@ static void writes_mixed_types_as_python(void **state)
     (void)state;
     static const double zeros[2];
     const fl_tensor tensors[] = {
-        {"z", FL_F64, 1, {1}, zeros},   {"h", FL_F16, 1, {2}, zeros},
-        {"bf", FL_BF16, 1, {2}, zeros}, {"i", FL_I32, 1, {1}, zeros},
-        {"u", FL_U8, 1, {1}, zeros},    {"l", FL_I64, 1, {1}, zeros},
-        {"f", FL_F32, 1, {1}, zeros},   {"i8", FL_I8, 1, {1}, zeros},
+        {"z", FL_F64, 1, {1}, zeros},
+        {"h", FL_F16, 1, {2}, zeros},
+        {"bf", FL_BF16, 1, {2}, zeros},
+        {"i", FL_I32, 1, {1}, zeros},
+        {"u", FL_U8, 1, {1}, zeros},
+        {"l", FL_I64, 1, {1}, zeros},
+        {"f", FL_F32, 1, {1}, zeros},
+        {"i8", FL_I8, 1, {1}, zeros},
         {"q\"\\\xc3\xa9\n\x7f/", FL_F32, 1, {1}, zeros},
     };
     unsigned char bytes[MAX_FILE], data[38] = {0};
@@ -109,7 +112,8 @@ static void refuses_to_write_nonsense(void **state)
     static const float zero;
     fl_tensor tensors[] = {{"a", FL_F32, 0, {0}, &zero}, {"a", FL_F32, 0, {0}, &zero}};
     const char *path = temp_path("twice");
-    assert_error(fl_safetensors_write(path, tensors, 2), FL_ERR_INTERNAL, "tensor a is given twice");
+    assert_error(fl_safetensors_write(path, tensors, 2), FL_ERR_INTERNAL,
+                 "tensor a is given twice");
     tensors[1].name = "\xff";
     assert_error(fl_safetensors_write(path, tensors, 2), FL_ERR_INTERNAL, "cannot be written");
     assert_false(fl_path_exists(path));
@@ -138,7 +142,7 @@ static void reads_back(void **state)
     fl_safetensors_close(NULL);
 }
 
-#define F32(name, shape, offsets)                                                                  \
+#define F32(name, shape, offsets) \
     "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 /* Headers for 16 bytes of data, all of them wrong. */
@@ -174,8 +178,8 @@ static const struct {
     {"{" F32("a", "[2,\"2\"]", "[0,16]") "}", FL_ERR_INPUT, "shape[1] is not"},
     {"{" F32("a", "[1,1,1,1,4]", "[0,16]") "}", FL_ERR_UNSUPPORTED, "5 dimensions, at most 4"},
     {"{" F32("a", "[4294967296,4294967296]", "[0,16]") "}", FL_ERR_INPUT, "overflows"},
-    {"{" F32("a", "[4611686018427387904]", "[0,0]") "," F32("b", "[4]", "[0,16]") "}",
-     FL_ERR_INPUT, "overflows"},
+    {"{" F32("a", "[4611686018427387904]", "[0,0]") "," F32("b", "[4]", "[0,16]") "}", FL_ERR_INPUT,
+     "overflows"},
     {"{" F32("a", "[99999999999999999999]", "[0,16]") "}", FL_ERR_INPUT, "too big integer"},
     {"{" F32("a", "[5]", "[0,16]") "}", FL_ERR_INPUT, "span 16 bytes, dtype and shape need 20"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4]}}", FL_ERR_INPUT, "data_offsets is missing"},
@@ -226,7 +230,8 @@ static void refuses_misaligned_data(void **state)
     write_file(path, bytes, make_file(bytes, header, strlen(header), python_data, 4));
     fl_safetensors *file;
     assert_true(strlen(header) % 4 != 0);
-    assert_error(fl_safetensors_open(&file, path), FL_ERR_UNSUPPORTED, "tensor a: data is not aligned");
+    assert_error(fl_safetensors_open(&file, path), FL_ERR_UNSUPPORTED,
+                 "tensor a: data is not aligned");
 }
 
 static void refuses_other_files(void **state)
@@ -236,7 +241,8 @@ static void refuses_other_files(void **state)
     assert_error(fl_safetensors_open(&file, temp_path("absent")), FL_ERR_IO, "absent");
     assert_error(fl_safetensors_open(&file, temp_path("")), FL_ERR_IO, "");
     write_text(temp_path("empty"), "");
-    assert_error(fl_safetensors_open(&file, temp_path("empty")), FL_ERR_INPUT, "0 bytes are too short");
+    assert_error(fl_safetensors_open(&file, temp_path("empty")), FL_ERR_INPUT,
+                 "0 bytes are too short");
     write_text(temp_path("text"), "version https://git-lfs.github.com/spec/v1\noid sha256:00");
     assert_error(fl_safetensors_open(&file, temp_path("text")), FL_ERR_INPUT, "over the limit");
     write_file(temp_path("long"), "\x00\x01\0\0\0\0\0\0{}", 10);
@@ -306,8 +312,8 @@ static void opens_published_models(void **state)
     static const char *const models[] = {"llama-2m-fresh", "stories260K-hf"};
     for (size_t i = 0; i < 2; i++) {
         fl_buf path = {0};
-        assert_ok(fl_buf_addf(&path, "%s/models/%s/model.safetensors", FL_TEST_SHARED_DATA,
-                              models[i]));
+        assert_ok(
+            fl_buf_addf(&path, "%s/models/%s/model.safetensors", FL_TEST_SHARED_DATA, models[i]));
         if (!fl_path_exists(path.data)) {
             fl_buf_fini(&path);
             skip();
@@ -326,16 +332,11 @@ static void opens_published_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_what_python_writes),
-        cmocka_unit_test(writes_mixed_types_as_python),
-        cmocka_unit_test(refuses_to_write_nonsense),
-        cmocka_unit_test(reads_back),
-        cmocka_unit_test(refuses_broken_headers),
-        cmocka_unit_test(refuses_misaligned_data),
-        cmocka_unit_test(refuses_other_files),
-        cmocka_unit_test(survives_any_changed_byte),
-        cmocka_unit_test(refuses_any_truncation),
-        cmocka_unit_test(opens_published_models),
+        cmocka_unit_test(writes_what_python_writes), cmocka_unit_test(writes_mixed_types_as_python),
+        cmocka_unit_test(refuses_to_write_nonsense), cmocka_unit_test(reads_back),
+        cmocka_unit_test(refuses_broken_headers),    cmocka_unit_test(refuses_misaligned_data),
+        cmocka_unit_test(refuses_other_files),       cmocka_unit_test(survives_any_changed_byte),
+        cmocka_unit_test(refuses_any_truncation),    cmocka_unit_test(opens_published_models),
     };
     return cmocka_run_group_tests(tests, enter_temp_dir, leave_temp_dir);
 }

@@ -139,8 +139,11 @@ static void compares_layouts(void **state)
         int ndim;
         int64_t rows, columns;
         bool same;
-    } cases[] = {{"w", 2, 4, 1, true},  {"v", 2, 4, 1, false}, {"w", 2, 1, 4, false},
-                 {"w", 1, 4, 1, false}, {"w", 2, 5, 1, false}};
+    } cases[] = {{"w", 2, 4, 1, true},
+                 {"v", 2, 4, 1, false},
+                 {"w", 2, 1, 4, false},
+                 {"w", 1, 4, 1, false},
+                 {"w", 2, 5, 1, false}};
     fl_params base, like;
     make_pair(&base, "w", 2, 4, 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -172,9 +175,9 @@ static void finds_what_is_not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(widens_every_pattern), cmocka_unit_test(copies_f32_and_unaligned_data),
-        cmocka_unit_test(knows_its_types),      cmocka_unit_test(counts_elements),
-        cmocka_unit_test(lays_params_out),      cmocka_unit_test(compares_layouts),
+        cmocka_unit_test(widens_every_pattern),     cmocka_unit_test(copies_f32_and_unaligned_data),
+        cmocka_unit_test(knows_its_types),          cmocka_unit_test(counts_elements),
+        cmocka_unit_test(lays_params_out),          cmocka_unit_test(compares_layouts),
         cmocka_unit_test(finds_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

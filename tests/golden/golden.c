@@ -1,0 +1,176 @@
+#include "golden/golden.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+void golden_ok(fl_status status, const char *call)
+{
+    if (status != FL_OK) fail_msg("%s: %s", call, fl_error_text());
+}
+
+const char *golden_path(const char *name)
+{
+    static char path[1024];
+    snprintf(path, sizeof path, "%s/tests/golden/data/%s", FL_TEST_SOURCE_DIR, name);
+    return path;
+}
+
+golden golden_open(const char *name)
+{
+    golden g = {0};
+    char file[256];
+    json_error_t error;
+    snprintf(file, sizeof file, "%s.json", name);
+    g.json = json_load_file(golden_path(file), 0, &error);
+    if (!g.json) fail_msg("%s: %s", golden_path(file), error.text);
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    FILE *there = fopen(golden_path(file), "rb");
+    if (there) {
+        fclose(there);
+        OK(fl_safetensors_open(&g.tensors, golden_path(file)));
+    }
+    return g;
+}
+
+void golden_close(golden *g)
+{
+    json_decref(g->json);
+    if (g->tensors) fl_safetensors_close(g->tensors);
+    *g = (golden){0};
+}
+
+json_t *golden_get(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    if (!value) fail_msg("golden file has no %s", key);
+    return value;
+}
+
+double golden_real(const json_t *object, const char *key)
+{
+    return json_number_value(golden_get(object, key));
+}
+
+int64_t golden_int(const json_t *object, const char *key)
+{
+    return json_integer_value(golden_get(object, key));
+}
+
+fl_lora_config golden_lora(const golden *g)
+{
+    const json_t *object = golden_get(g->json, "lora");
+    fl_lora_config lora = {.r = golden_int(object, "r"),
+                           .alpha = golden_real(object, "lora_alpha"),
+                           .dropout = (float)golden_real(object, "lora_dropout")};
+    const json_t *targets = golden_get(object, "target_modules");
+    const char *names[FL_NUM_MODULES];
+    size_t count = json_array_size(targets);
+    assert_in_range(count, 1, FL_NUM_MODULES);
+    for (size_t i = 0; i < count; i++)
+        names[i] = json_string_value(json_array_get(targets, i));
+    OK(fl_lora_set_targets(&lora, names, count));
+    return lora;
+}
+
+fl_train_config golden_train(const golden *g)
+{
+    const json_t *o = golden_get(g->json, "optimizer");
+    return (fl_train_config){.batch_size = 1,
+                             .gradient_accumulation_steps = 1,
+                             .max_steps = 1,
+                             .max_grad_norm = golden_real(o, "max_grad_norm"),
+                             .weight_decay = golden_real(o, "weight_decay"),
+                             .adam_beta1 = golden_real(o, "beta1"),
+                             .adam_beta2 = golden_real(o, "beta2"),
+                             .adam_epsilon = golden_real(o, "eps"),
+                             .seed = 2023};
+}
+
+void golden_fill(const golden *g, const char *prefix, fl_params *params)
+{
+    for (size_t i = 0; i < params->num_params; i++) {
+        const fl_param *param = &params->params[i];
+        char name[512];
+        snprintf(name, sizeof name, "%s.%s", prefix, param->name);
+        const fl_tensor *tensor = fl_safetensors_find(g->tensors, name);
+        if (!tensor) fail_msg("golden file has no tensor %s", name);
+        assert_int_equal(tensor->dim[0], param->dim[0]);
+        assert_int_equal(tensor->dim[1], param->dim[1]);
+        fl_to_f32(params->data + param->offset, tensor->data, tensor->dtype, param->count);
+    }
+}
+
+typedef struct sequence_lists {
+    int32_t *ids, *labels;
+    int64_t *lengths;
+    size_t tokens, token_capacity, label_capacity, count, count_capacity;
+} sequence_lists;
+
+static void add_sequence(sequence_lists *lists, const json_t *sequence)
+{
+    const json_t *ids = golden_get(sequence, "ids"), *labels = json_object_get(sequence, "labels");
+    size_t length = json_array_size(ids);
+    OK(fl_grow(&lists->ids, &lists->token_capacity, lists->tokens + length, sizeof(int32_t)));
+    OK(fl_grow(&lists->labels, &lists->label_capacity, lists->tokens + length, sizeof(int32_t)));
+    OK(fl_grow(&lists->lengths, &lists->count_capacity, lists->count + 1, sizeof(int64_t)));
+    for (size_t i = 0; i < length; i++) {
+        int32_t id = (int32_t)json_integer_value(json_array_get(ids, i));
+        lists->ids[lists->tokens + i] = id;
+        lists->labels[lists->tokens + i] =
+            labels ? (int32_t)json_integer_value(json_array_get(labels, i)) : id;
+    }
+    lists->tokens += length;
+    lists->lengths[lists->count++] = (int64_t)length;
+}
+
+fl_examples *golden_examples(const json_t *sequences)
+{
+    sequence_lists lists = {0};
+    size_t i, j;
+    json_t *entry, *inner;
+    json_array_foreach(sequences, i, entry)
+    {
+        if (json_is_object(entry)) add_sequence(&lists, entry);
+        else
+            json_array_foreach(entry, j, inner) add_sequence(&lists, inner);
+    }
+    fl_examples *examples;
+    OK(fl_examples_from_ids(&examples, lists.ids, lists.labels, lists.lengths, lists.count));
+    fl_free(lists.ids);
+    fl_free(lists.labels);
+    fl_free(lists.lengths);
+    return examples;
+}
+
+double relative_l2(const float *a, const float *b, size_t count)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)a[i] - (double)b[i];
+        difference += d * d;
+        size += (double)b[i] * (double)b[i];
+    }
+    return size > 0 ? sqrt(difference / size) : sqrt(difference);
+}
+
+void expect_close(const char *what, const float *a, const float *b, size_t count, double limit)
+{
+    double error = relative_l2(a, b, count);
+    print_message("  %-24s relative L2 %.2e (limit %.0e)\n", what, error, limit);
+    if (!(error <= limit)) fail_msg("%s: relative L2 %.3e is above %.0e", what, error, limit);
+}
+
+void expect_real(const char *what, double value, double expected, double limit)
+{
+    double error = fabs(value - expected) / fmax(fabs(expected), 1e-30);
+    print_message("  %-24s %.9g, expected %.9g\n", what, value, expected);
+    if (!(error <= limit))
+        fail_msg("%s: %.12g, expected %.12g (relative %.2e, limit %.0e)", what, value, expected,
+                 error, limit);
+}

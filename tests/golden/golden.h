@@ -1,0 +1,46 @@
+/* Reading of the golden files (see README.md here) and comparison with them. */
+#ifndef FL_TESTS_GOLDEN_H
+#define FL_TESTS_GOLDEN_H
+
+#include "data/example.h"
+#include "io/safetensors.h"
+#include "model/lora.h"
+#include "train/train_config.h"
+
+#include <jansson.h>
+
+/* One case: NAME.json and, if there is one, NAME.safetensors. */
+typedef struct golden {
+    json_t *json;
+    fl_safetensors *tensors; /* NULL if there is no such file */
+} golden;
+
+golden golden_open(const char *name);
+void golden_close(golden *g);
+const char *golden_path(const char *name); /* tests/golden/data/NAME; valid until the next call */
+
+json_t *golden_get(const json_t *object, const char *key); /* must be there */
+double golden_real(const json_t *object, const char *key);
+int64_t golden_int(const json_t *object, const char *key);
+
+fl_lora_config golden_lora(const golden *g);
+/* The case's optimiser on top of the defaults of a run. */
+fl_train_config golden_train(const golden *g);
+
+/* Values of the tensors PREFIX.NAME into params (layout given). */
+void golden_fill(const golden *g, const char *prefix, fl_params *params);
+
+/* Sequences of a list of {ids, labels}, or of a list of such lists. */
+fl_examples *golden_examples(const json_t *sequences);
+
+/* ||a - b|| / ||b|| */
+double relative_l2(const float *a, const float *b, size_t count);
+/* Fails, with name and figures, when a is not within `limit` of b. */
+void expect_close(const char *what, const float *a, const float *b, size_t count, double limit);
+void expect_real(const char *what, double value, double expected, double limit);
+
+/* Runs the call, fails with the error text. */
+#define OK(call) golden_ok((call), #call)
+void golden_ok(fl_status status, const char *call);
+
+#endif
