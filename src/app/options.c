@@ -131,13 +131,23 @@ static fl_status check(const fl_options *o)
     return FL_OK;
 }
 
+/* A learning rate below the default minimum stays constant, where the reference's would rise. */
+static void settle(fl_options *o)
+{
+    fl_train_config *train = &o->train;
+    if (!fl_fed_is_reference(&o->fed) && train->learning_rate < train->learning_rate_min)
+        train->learning_rate_min = train->learning_rate;
+}
+
 static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int argc,
                        char *const *argv)
 {
     FL_TRY(fl_conf_load(o->conf, path, fl_buf_text(text)));
     FL_TRY(fl_conf_override(o->conf, argc, argv));
     FL_TRY(fl_conf_finish(o->conf));
-    return check(o);
+    FL_TRY(check(o));
+    settle(o);
+    return FL_OK;
 }
 
 fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *path, int argc,

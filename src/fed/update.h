@@ -3,7 +3,8 @@
  * A client's update is its change of the adapter, Delta = y - w.  The server announces a grid: Delta
  * is multiplied by the client's weight n and by 2^grid, rounded once to a 64-bit integer, and
  * integers add exactly.  The grid is chosen so that no sum can overflow while every
- * |Delta| < FL_UPDATE_LIMIT; resolution of the mean is better than 2^-51, far below fp32's own.
+ * |Delta| < FL_UPDATE_LIMIT; each update is rounded by less than 2^-51 of the mean, which fp32 does
+ * not see.
  */
 #ifndef FL_FED_UPDATE_H
 #define FL_FED_UPDATE_H

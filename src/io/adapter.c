@@ -1,3 +1,6 @@
+/* The tensors of an adapter folder.  PEFT passes over tensors whose names it does not know and
+ * leaves those it misses at their start values; here both are errors, since either means that
+ * another adapter is trained or judged than the user thinks. */
 #include "io/adapter.h"
 
 #include "base/file.h"
@@ -49,6 +52,7 @@ static fl_status read_param(float *out, const fl_param *param, const fl_tensor *
              FL_ERR_UNSUPPORTED, "has dtype %s, expected F32, F16 or BF16",
              fl_dtype_name(tensor->dtype));
     fl_to_f32(out, tensor->data, tensor->dtype, param->count);
+    /* One NaN would spread over the whole model and, when training goes on, over all clients. */
     FL_CHECK(fl_all_finite(out, param->count), FL_ERR_INPUT, "holds NaN or infinity");
     return FL_OK;
 }

@@ -1,4 +1,7 @@
-/* adapter_config.json, the second half of adapter.h. */
+/* adapter_config.json, the second half of adapter.h.
+ *
+ * Readers differ in which keys they insist on, so all keys of PEFT are written, in PEFT's order
+ * and layout: the file is equal to PEFT's byte for byte. */
 #include "io/adapter.h"
 
 #include "base/file.h"
@@ -147,6 +150,7 @@ static bool is_plain_init(const json_t *value)
     return false;
 }
 
+/* A key that only other versions know is passed over, as PEFT itself does. */
 static fl_status check_unsupported(json_t *config, const char *path)
 {
     json_t *expected;

@@ -29,11 +29,10 @@ typedef struct image {
 } image;
 
 struct fl_h5 {
-    hid_t file;      /* H5I_INVALID_HID once finished */
-    image image;     /* HDF5 holds a pointer to it */
-    fl_map map;      /* reading: owns image.data */
-    char *path;      /* reading: for messages */
-    fl_arena *arena; /* owns path */
+    hid_t file;  /* H5I_INVALID_HID once finished */
+    image image; /* HDF5 holds a pointer to it */
+    fl_map map;  /* reading: owns image.data */
+    fl_buf path; /* reading: for messages */
 };
 
 /* HDF5 calls these whenever it would allocate, copy or free the file's memory. */
@@ -115,21 +114,6 @@ static hid_t type_of(fl_dtype dtype, enum type_use use)
     return types[dtype][use];
 }
 
-/* Calls visit(h5, prefix) for "/a", "/a/b", ... up to the whole path or the first false. */
-static bool walk_path(const fl_h5 *h5, const char *path, size_t length,
-                      bool (*visit)(const fl_h5 *, const char *))
-{
-    char prefix[MAX_PATH_LENGTH];
-    if (length >= sizeof prefix) return false;
-    for (size_t i = 1; i <= length; i++) {
-        if (i < length && path[i] != '/') continue;
-        memcpy(prefix, path, i);
-        prefix[i] = 0;
-        if (!visit(h5, prefix)) return false;
-    }
-    return true;
-}
-
 /* Absolute, no empty part and no "." (which HDF5 takes for the group itself). */
 static bool is_path(const char *path)
 {
@@ -143,14 +127,10 @@ static bool is_path(const char *path)
     return true;
 }
 
-static bool has_link(const fl_h5 *h5, const char *path)
-{
-    return H5Lexists(h5->file, path, H5P_DEFAULT) > 0;
-}
-
 bool fl_h5_has(const fl_h5 *h5, const char *path)
 {
-    return is_path(path) && walk_path(h5, path, strlen(path), has_link);
+    /* negative: a group on the way is not there */
+    return is_path(path) && H5Lexists(h5->file, path, H5P_DEFAULT) > 0;
 }
 
 /* An access list for the core driver on h5->image; with image bytes, HDF5 opens those. */
@@ -210,27 +190,38 @@ out:
     return status;
 }
 
-static bool ensure_group(const fl_h5 *h5, const char *path)
+static fl_status make_group(const fl_h5 *h5, const char *path)
 {
-    if (has_link(h5, path)) return true;
     hid_t creation = make_list(H5P_GROUP_CREATE);
     hid_t group = H5Gcreate2(h5->file, path, H5P_DEFAULT, creation, H5P_DEFAULT);
+    fl_status status = group < 0 ? h5_fail(FL_ERR_INTERNAL, "cannot add group", path) : FL_OK;
+    if (group >= 0) H5Gclose(group);
     if (creation >= 0) H5Pclose(creation);
-    return group >= 0 && H5Gclose(group) >= 0;
+    return status;
 }
 
-/* Checksums need chunks: whole rows, about CHUNK_BYTES each. */
+/* Makes the groups above a data set.  HDF5 would make them too, but with times in them. */
+static fl_status make_groups(const fl_h5 *h5, const char *path)
+{
+    char group[MAX_PATH_LENGTH];
+    for (const char *end = strchr(path + 1, '/'); end; end = strchr(end + 1, '/')) {
+        memcpy(group, path, (size_t)(end - path));
+        group[end - path] = 0;
+        if (!fl_h5_has(h5, group)) FL_TRY(make_group(h5, group));
+    }
+    return FL_OK;
+}
+
+/* Checksums need chunks: whole rows, about CHUNK_BYTES each.  HDF5 has none without bytes. */
 static hid_t make_dataset_list(size_t item_bytes, int ndim, const hsize_t *dim)
 {
     hid_t creation = make_list(H5P_DATASET_CREATE);
     hsize_t chunk[FL_MAX_DIMS], row_bytes = item_bytes;
-    bool empty = dim[0] == 0;
     for (int i = 1; i < ndim; i++) {
         chunk[i] = dim[i];
         row_bytes *= dim[i];
-        empty = empty || dim[i] == 0;
     }
-    if (creation < 0 || empty) return creation;
+    if (creation < 0 || dim[0] == 0 || row_bytes == 0) return creation;
     hsize_t rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
     chunk[0] = rows < dim[0] ? rows : dim[0];
     if (H5Pset_chunk(creation, ndim, chunk) >= 0 && H5Pset_fletcher32(creation) >= 0)
@@ -239,12 +230,17 @@ static hid_t make_dataset_list(size_t item_bytes, int ndim, const hsize_t *dim)
     return H5I_INVALID_HID;
 }
 
-static void to_hsize(hsize_t out[FL_MAX_DIMS], int ndim, const int64_t *dim)
+static fl_status create_set(hid_t *out, const fl_h5 *h5, const char *path, fl_dtype dtype, int ndim,
+                            const hsize_t *dim)
 {
-    for (int i = 0; i < ndim; i++) {
-        FL_ASSERT(dim[i] >= 0);
-        out[i] = (hsize_t)dim[i];
-    }
+    hid_t creation = make_dataset_list(fl_dtype_size(dtype), ndim, dim);
+    hid_t space = H5Screate_simple(ndim, dim, NULL);
+    *out = H5Dcreate2(h5->file, path, type_of(dtype, IN_FILE), space, H5P_DEFAULT, creation,
+                      H5P_DEFAULT);
+    fl_status status = *out < 0 ? h5_fail(FL_ERR_INTERNAL, "cannot add", path) : FL_OK;
+    if (space >= 0) H5Sclose(space);
+    if (creation >= 0) H5Pclose(creation);
+    return status;
 }
 
 fl_status fl_h5_put(fl_h5 *h5, const char *path, fl_dtype dtype, int ndim, const int64_t *dim,
@@ -253,30 +249,22 @@ fl_status fl_h5_put(fl_h5 *h5, const char *path, fl_dtype dtype, int ndim, const
     FL_ASSERT(ndim >= 1 && ndim <= FL_MAX_DIMS);
     FL_CHECK(is_path(path), FL_ERR_INTERNAL, "\"%s\" cannot be a data set of HDF5", path);
     hsize_t sizes[FL_MAX_DIMS];
-    to_hsize(sizes, ndim, dim);
-    hid_t creation = H5I_INVALID_HID, space = H5I_INVALID_HID, set = H5I_INVALID_HID;
+    bool empty = false;
+    for (int i = 0; i < ndim; i++) {
+        FL_ASSERT(dim[i] >= 0);
+        sizes[i] = (hsize_t)dim[i];
+        empty = empty || dim[i] == 0;
+    }
+    FL_TRY(make_groups(h5, path));
+    hid_t set;
+    FL_TRY(create_set(&set, h5, path, dtype, ndim, sizes));
     fl_status status = FL_OK;
-    bool ok = walk_path(h5, path, (size_t)(strrchr(path, '/') - path), ensure_group);
-    if (ok) creation = make_dataset_list(fl_dtype_size(dtype), ndim, sizes);
-    if (ok) space = H5Screate_simple(ndim, sizes, NULL);
-    if (creation >= 0 && space >= 0)
-        set = H5Dcreate2(h5->file, path, type_of(dtype, IN_FILE), space, H5P_DEFAULT, creation,
-                         H5P_DEFAULT);
-    bool empty = creation >= 0 && H5Pget_layout(creation) != H5D_CHUNKED;
-    ok = set >= 0 && (empty || H5Dwrite(set, type_of(dtype, IN_MEMORY), H5S_ALL, H5S_ALL,
-                                        H5P_DEFAULT, data) >= 0);
-    if (!ok) status = h5_fail(FL_ERR_INTERNAL, "cannot add", path);
-    if (set >= 0 && H5Dclose(set) < 0 && status == FL_OK)
-        status = h5_fail(FL_ERR_INTERNAL, "cannot add", path);
-    if (space >= 0) H5Sclose(space);
-    if (creation >= 0) H5Pclose(creation);
+    hid_t type = type_of(dtype, IN_MEMORY);
+    if (!empty && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+        status = h5_fail(FL_ERR_INTERNAL, "cannot fill", path);
+    if (H5Dclose(set) < 0 && status == FL_OK)
+        status = h5_fail(FL_ERR_INTERNAL, "cannot fill", path);
     return status;
-}
-
-fl_status fl_h5_put_text(fl_h5 *h5, const char *path, const char *text, size_t length)
-{
-    const int64_t dim = (int64_t)length;
-    return fl_h5_put(h5, path, FL_U8, 1, &dim, text);
 }
 
 /* *length = bytes of the finished file: h5->image may be longer, by HDF5's growth steps. */
@@ -288,7 +276,7 @@ static fl_status close_image(size_t *length, fl_h5 *h5)
     h5->file = H5I_INVALID_HID;
     if (used < 0 || !closed) return h5_fail(FL_ERR_INTERNAL, "cannot complete an", "HDF5 file");
     *length = FL_SEAL_BYTES + (size_t)used; /* it counts from the end of the user block */
-    FL_ASSERT(*length <= h5->image.size);
+    if (*length > h5->image.size) *length = h5->image.size;
     return FL_OK;
 }
 
@@ -303,8 +291,7 @@ fl_status fl_h5_finish(fl_h5 *h5, const char *path, const char *previous)
 
 static fl_status open_image(fl_h5 *h5, const char *path)
 {
-    FL_TRY(fl_arena_create(&h5->arena));
-    FL_TRY(fl_arena_text(h5->arena, &h5->path, path, strlen(path)));
+    FL_TRY(fl_buf_add_text(&h5->path, path));
     FL_TRY(fl_map_open(&h5->map, path));
     FL_TRY(fl_seal_check(h5->map.data, h5->map.length, path));
     h5->image = (image){.data = (unsigned char *)h5->map.data, .size = h5->map.length};
@@ -334,7 +321,7 @@ void fl_h5_close(fl_h5 *h5)
     if (h5->file >= 0) H5Fclose(h5->file);
     if (!h5->map.data) fl_free(h5->image.data);
     fl_map_close(&h5->map);
-    fl_arena_destroy(h5->arena);
+    fl_buf_fini(&h5->path);
     fl_free(h5);
 }
 
@@ -349,12 +336,13 @@ fl_status fl_h5_count(size_t *out, const fl_h5 *h5, const char *path)
     return FL_OK;
 }
 
+/* Says "missing" itself: HDF5 words it in five layers. */
 static fl_status open_set(hid_t *out, const fl_h5 *h5, const char *path)
 {
-    FL_CHECK(fl_h5_has(h5, path), FL_ERR_INPUT, "%s: %s is missing", h5->path, path);
+    FL_CHECK(fl_h5_has(h5, path), FL_ERR_INPUT, "%s: %s is missing", h5->path.data, path);
     *out = H5Dopen2(h5->file, path, H5P_DEFAULT);
     if (*out < 0)
-        return fl_fail_context(h5_fail(FL_ERR_INPUT, "cannot open", path), "%s", h5->path);
+        return fl_fail_context(h5_fail(FL_ERR_INPUT, "cannot open", path), "%s", h5->path.data);
     return FL_OK;
 }
 
@@ -366,7 +354,7 @@ static fl_status set_dims(hid_t set, const fl_h5 *h5, const char *path, int *ndi
     bool ok = count >= 0 && count <= FL_MAX_DIMS;
     ok = ok && H5Sget_simple_extent_dims(space, sizes, NULL) >= 0;
     if (space >= 0) H5Sclose(space);
-    FL_CHECK(ok, FL_ERR_INPUT, "%s: %s does not have 0 to %d dimensions", h5->path, path,
+    FL_CHECK(ok, FL_ERR_INPUT, "%s: %s does not have 0 to %d dimensions", h5->path.data, path,
              FL_MAX_DIMS);
     for (int i = 0; i < count; i++)
         dim[i] = (int64_t)sizes[i];
@@ -388,7 +376,8 @@ static fl_status check_type(hid_t set, const fl_h5 *h5, const char *path, fl_dty
     hid_t type = H5Dget_type(set);
     bool same = type >= 0 && H5Tequal(type, type_of(dtype, IN_FILE)) > 0;
     if (type >= 0) H5Tclose(type);
-    FL_CHECK(same, FL_ERR_INPUT, "%s: %s is not of type %s", h5->path, path, fl_dtype_name(dtype));
+    FL_CHECK(same, FL_ERR_INPUT, "%s: %s is not of type %s", h5->path.data, path,
+             fl_dtype_name(dtype));
     return FL_OK;
 }
 
@@ -404,26 +393,11 @@ fl_status fl_h5_get(const fl_h5 *h5, const char *path, fl_dtype dtype, int ndim,
     FL_TRY_GOTO(check_type(set, h5, path, dtype), out);
     FL_TRY_GOTO(set_dims(set, h5, path, &has_ndim, has_dim), out);
     FL_CHECK_GOTO(fl_shape_equal(has_ndim, has_dim, ndim, dim), out, FL_ERR_INPUT,
-                  "%s: %s has shape %s, expected %s", h5->path, path,
+                  "%s: %s has shape %s, expected %s", h5->path.data, path,
                   fl_shape_text(has, has_ndim, has_dim), fl_shape_text(wants, ndim, dim));
     if (H5Dread(set, type_of(dtype, IN_MEMORY), H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0)
-        status = fl_fail_context(h5_fail(FL_ERR_INPUT, "cannot read", path), "%s", h5->path);
+        status = fl_fail_context(h5_fail(FL_ERR_INPUT, "cannot read", path), "%s", h5->path.data);
 out:
     H5Dclose(set);
-    return status;
-}
-
-fl_status fl_h5_get_text(const fl_h5 *h5, const char *path, fl_buf *out)
-{
-    int ndim;
-    int64_t dim[FL_MAX_DIMS];
-    char *text = NULL;
-    FL_TRY(fl_h5_dims(h5, path, &ndim, dim));
-    FL_CHECK(ndim == 1, FL_ERR_INPUT, "%s: %s is not a text", h5->path, path);
-    FL_TRY(fl_alloc(&text, (size_t)dim[0], 1));
-    fl_status status = fl_h5_get(h5, path, FL_U8, 1, dim, text);
-    fl_buf_clear(out);
-    if (status == FL_OK) status = fl_buf_add(out, text, (size_t)dim[0]);
-    fl_free(text);
     return status;
 }

@@ -33,14 +33,15 @@ typedef struct fl_h5 fl_h5;
 fl_status fl_h5_create(fl_h5 **out);
 
 /* Adds a data set; ndim in [1, FL_MAX_DIMS].  Every data set that is not empty has a Fletcher-32
- * checksum per chunk.  Errors: FL_ERR_INTERNAL when `path` is taken or no path, FL_ERR_MEMORY. */
+ * checksum per chunk.  Errors: FL_ERR_INTERNAL when `path` is taken or is no path, or HDF5 runs
+ * out of memory. */
 fl_status fl_h5_put(fl_h5 *h5, const char *path, fl_dtype dtype, int ndim, const int64_t *dim,
                     const void *data);
 fl_status fl_h5_put_text(fl_h5 *h5, const char *path, const char *text, size_t length); /* U8 */
 
 /* Writes the file: complete or not at all; with `previous` (may be NULL) the old file is kept under
  * that name, see fl_file_write_keep.  After it, also after an error, only fl_h5_close is allowed.
- * Errors: FL_ERR_IO, FL_ERR_MEMORY. */
+ * Errors: FL_ERR_IO, FL_ERR_INTERNAL. */
 fl_status fl_h5_finish(fl_h5 *h5, const char *path, const char *previous);
 
 /* Opens a file for getting only; it stays mapped until fl_h5_close.  Errors: FL_ERR_IO when it

@@ -1,3 +1,5 @@
+/* Plain system calls instead of stdio: there is no buffer whose content a killed process would
+ * lose, and the length that goes into the state is the length of what is really in the file. */
 #include "io/metrics.h"
 
 #include "base/buf.h"
@@ -46,7 +48,9 @@ static fl_status check_cut(const fl_metrics *metrics, int64_t keep_bytes)
 static fl_status open_file(fl_metrics *metrics, const char *path, int64_t keep_bytes)
 {
     FL_TRY(fl_buf_add_text(&metrics->path, path));
-    metrics->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    /* A file that should have content is not made anew. */
+    const int create = keep_bytes == 0 ? O_CREAT : 0;
+    metrics->fd = open(path, O_RDWR | create | O_APPEND | O_CLOEXEC, 0666);
     if (metrics->fd < 0) return io_error(metrics, "open");
     FL_TRY(check_cut(metrics, keep_bytes));
     if (ftruncate(metrics->fd, (off_t)keep_bytes) != 0) return io_error(metrics, "cut");
@@ -108,6 +112,7 @@ fl_status fl_metrics_append(fl_metrics *metrics, const json_t *object)
              "out of memory for a line of %s", metrics->path.data);
     FL_TRY(fl_buf_add_text(&metrics->line, "\n"));
     fl_status status = write_all(metrics, metrics->line.data, metrics->line.length);
+    /* Half a line would make the whole file unreadable for JSON readers. */
     if (status == FL_OK) {
         metrics->bytes += (int64_t)metrics->line.length;
     } else if (ftruncate(metrics->fd, (off_t)metrics->bytes) != 0) {

@@ -41,6 +41,7 @@ static size_t data_bytes(const fl_tensor *tensor)
     return (size_t)fl_tensor_count(tensor) * fl_dtype_size(tensor->dtype);
 }
 
+/* The order of the open file, and of the search in it. */
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(((const fl_tensor *)a)->name, ((const fl_tensor *)b)->name);
@@ -56,6 +57,8 @@ static int compare_places(const void *a, const void *b)
     return (bytes_p > bytes_q) - (bytes_p < bytes_q);
 }
 
+/* *data = what is behind the header.  The length in front of it is the only number that is used
+ * before the JSON parser has seen the header, hence the checks in this order. */
 static fl_status parse_header(json_t **out, data_area *data, const fl_map *map)
 {
     FL_CHECK(map->length >= LENGTH_BYTES, FL_ERR_INPUT,
@@ -85,11 +88,15 @@ static fl_status check_metadata(const json_t *metadata)
     const char *key;
     json_t *value;
     /* the iterators of jansson take a non-const object but do not change it */
-    json_object_foreach((json_t *)metadata, key, value) FL_CHECK(
-        json_is_string(value), FL_ERR_INPUT, "__metadata__.%.*s is not a string", NAME_SHOWN, key);
+    json_object_foreach((json_t *)metadata, key, value)
+    {
+        FL_CHECK(json_is_string(value), FL_ERR_INPUT, "__metadata__.%.*s is not a string",
+                 NAME_SHOWN, key);
+    }
     return FL_OK;
 }
 
+/* The format has more types than fl_dtype; a model that uses them cannot be run anyway. */
 static fl_status read_dtype(fl_dtype *out, const json_t *entry)
 {
     const json_t *dtype = json_object_get(entry, "dtype");
@@ -120,6 +127,7 @@ static fl_status read_shape(fl_tensor *tensor, size_t *bytes, const json_t *entr
     return FL_OK;
 }
 
+/* [begin, end) in the data of `limit` bytes. */
 static fl_status read_offsets(size_t *begin, size_t *end, const json_t *entry, size_t limit)
 {
     const json_t *offsets = json_object_get(entry, "data_offsets");
@@ -147,6 +155,8 @@ static fl_status read_entry(fl_tensor *tensor, const json_t *entry, const data_a
     FL_TRY(read_offsets(&begin, &end, entry, data->length));
     FL_CHECK(end - begin == bytes, FL_ERR_INPUT,
              "data_offsets span %zu bytes, dtype and shape need %zu", end - begin, bytes);
+    /* Kernels read elements in place.  Files of the package are aligned, see safetensors_write.c.
+     */
     const unsigned char *start = data->start + begin;
     FL_CHECK((uintptr_t)start % fl_dtype_size(tensor->dtype) == 0, FL_ERR_UNSUPPORTED,
              "data is not aligned to its elements; load and save the file with the safetensors "

@@ -44,6 +44,7 @@ static fl_status describe_all(json_t *header, const fl_tensor *tensors, size_t c
              FL_ERR_MEMORY, "out of memory for a safetensors header");
     size_t begin = 0;
     for (size_t i = 0; i < count; i++) {
+        /* The JSON object would silently keep the last of them. */
         FL_CHECK(!json_object_get(header, tensors[i].name), FL_ERR_INTERNAL,
                  "tensor %s is given twice", tensors[i].name);
         FL_CHECK(json_object_set_new(header, tensors[i].name, describe(&tensors[i], begin)) == 0,
@@ -74,6 +75,7 @@ out:
     return status;
 }
 
+/* One block of memory with everything, since atomic writing takes the file as a whole. */
 static fl_status write_sorted(const char *path, const fl_tensor *tensors, size_t count)
 {
     fl_buf header = {0};

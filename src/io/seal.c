@@ -1,3 +1,4 @@
+/* The seal is text, so that `head -3 state.h5` tells a person what the file is. */
 #include "io/seal.h"
 
 #include <stdio.h>

@@ -152,6 +152,8 @@ static fl_status load_number(int64_t *out, const cursor *from, const char *path)
     return FL_OK;
 }
 
+/* Every tensor of the layout is there in its shape, and no other is: an adapter of another model
+ * must not be taken for this one's because their first tensors agree. */
 static fl_status load_params(cursor *from, const char *group, const fl_params *layout, float *data)
 {
     static const char what[] = "model or LoRA set-up";
@@ -226,6 +228,8 @@ static fl_status load_client(cursor *from, const fl_state *state, size_t id, siz
     return FL_OK;
 }
 
+/* A client without state is no error, it was never selected.  A state without client is: the run
+ * had more of them, or another algorithm. */
 static fl_status load_clients(cursor *from, const fl_state *state)
 {
     size_t num_found = 0, count;

@@ -1,3 +1,7 @@
+/* All tensors of all files become one table sorted by name, so that the model never asks which file
+ * holds what.  The table is made from the index where there is one: a tensor may be in two shards,
+ * and only the index says which of them counts.  Everything the index says is hostile until checked
+ * against the folder and the shards. */
 #include "io/weights.h"
 
 #include "base/file.h"
@@ -108,13 +112,16 @@ static fl_status add_index(fl_weights *weights, const char *path)
     FL_TRY_GOTO(fl_json_get_object(&map, index, "weight_map", path), out);
     const char *name;
     json_t *file;
-    json_object_foreach(map, name, file) FL_TRY_GOTO(add_listed(weights, name, file, path), out);
+    json_object_foreach(map, name, file)
+    {
+        FL_TRY_GOTO(add_listed(weights, name, file, path), out);
+    }
 out:
     json_decref(index);
     return status;
 }
 
-/* Says why the folder cannot be used. */
+/* Says why the folder cannot be used; the usual reason, weights in pickle files, has a remedy. */
 static fl_status no_weights(const char *dir, fl_buf *path)
 {
     static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
@@ -129,6 +136,7 @@ static fl_status no_weights(const char *dir, fl_buf *path)
     FL_FAIL(FL_ERR_IO, "%s: neither %s nor %s is there", dir, single_name, index_name);
 }
 
+/* In the order in which Transformers looks for them. */
 static fl_status add_tensors(fl_weights *weights, fl_buf *path)
 {
     FL_TRY(fl_path_join(path, weights->dir, single_name));

@@ -97,7 +97,8 @@ static void refuses_a_file_that_does_not_fit(void **state)
                  "other.jsonl: has 6 bytes, the saved state needs its first 7");
     assert_error(fl_metrics_open(&metrics, path, 4), FL_ERR_INPUT, "inside a line");
     assert_content(path, "{}\n{}\n");
-    assert_error(fl_metrics_open(&metrics, temp_path("new.jsonl"), 1), FL_ERR_INPUT, "has 0 bytes");
+    assert_error(fl_metrics_open(&metrics, temp_path("new.jsonl"), 1), FL_ERR_IO, "new.jsonl");
+    assert_false(fl_path_exists(temp_path("new.jsonl")));
     assert_error(fl_metrics_open(&metrics, temp_path(""), 0), FL_ERR_IO, "cannot open");
     assert_error(fl_metrics_open(&metrics, temp_path("no/where"), 0), FL_ERR_IO, "no/where");
 }

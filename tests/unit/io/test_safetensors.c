@@ -251,6 +251,17 @@ static void refuses_other_files(void **state)
     assert_error(fl_safetensors_open(&file, temp_path("nul")), FL_ERR_INPUT, "not valid JSON");
 }
 
+static void refuses_deep_nesting(void **state)
+{
+    (void)state;
+    unsigned char bytes[MAX_FILE];
+    char header[3000] = "{\"a\":";
+    memset(header + 5, '[', sizeof header - 5);
+    write_file(temp_path("deep"), bytes, make_file(bytes, header, sizeof header, NULL, 0));
+    fl_safetensors *file;
+    assert_error(fl_safetensors_open(&file, temp_path("deep")), FL_ERR_INPUT, "depth");
+}
+
 /* Touches every byte an open file hands out, so that the sanitizers see a view that leaves it. */
 static unsigned read_everything(const fl_safetensors *file)
 {

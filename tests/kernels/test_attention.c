@@ -1,0 +1,183 @@
+/* attention_fwd, attention_bwd, attention_decode.
+ *
+ * Tolerance: q, k, v are in [-1, 1] and scale keeps scores of order 1, so a score is wrong by some
+ * D eps / sqrt(D), an output (a mean of values below 1) by that plus the roundings of a sum of n
+ * weights, together below (20 + sqrt(n)) eps.  A gradient sums up to n such terms (keys: over
+ * queries and heads), each of order 1/n to 1: the same with `group` more terms and the cancelling
+ * dP - delta. */
+#include "check.h"
+#include "reference.h"
+
+static const struct {
+    int32_t cu[8];
+    int64_t S, H, KV, D;
+} cases[] = {
+    {{0, 1}, 1, 1, 1, 2},
+    {{0, 5}, 1, 2, 1, 8},
+    {{0, 0, 3, 3, 4, 4}, 5, 4, 2, 6},
+    {{0, 70}, 1, 2, 2, 64},
+    {{0, 33, 34, 130}, 3, 6, 2, 18},
+    {{0, 200}, 1, 9, 3, 64},
+    {{0, 17, 40}, 2, 8, 1, 128},
+    {{0, 9, 12}, 2, 2, 1, 256},
+    {{0, 0}, 1, 2, 2, 4},
+};
+
+typedef struct attention_data {
+    fl_attn_shape shape;     /* with cu on the host, for the reference */
+    fl_attn_shape on_device; /* with cu in backend memory */
+    int64_t q_count, k_count;
+    const float *q, *k, *v, *dout;
+    double *out, *lse, *dq, *dk, *dv;
+} attention_data;
+
+static attention_data make_case(int64_t index)
+{
+    attention_data d = {0};
+    int64_t S = cases[index].S, D = cases[index].D;
+    d.shape = (fl_attn_shape){.cu = cases[index].cu,
+                              .S = S,
+                              .T = cases[index].cu[S],
+                              .H = cases[index].H,
+                              .KV = cases[index].KV,
+                              .D = D,
+                              .scale = (float)(2 / sqrt((double)D))};
+    d.on_device = d.shape;
+    d.on_device.cu = check_ints(d.shape.cu, S + 1);
+    d.q_count = d.shape.T * d.shape.H * D;
+    d.k_count = d.shape.T * d.shape.KV * D;
+    d.q = check_random(1, d.q_count);
+    d.k = check_random(2, d.k_count);
+    d.v = check_random(3, d.k_count);
+    d.dout = check_random(4, d.q_count);
+    d.out = check_host_double(d.q_count);
+    d.lse = check_host_double(d.shape.T * d.shape.H);
+    d.dq = check_host_double(d.q_count);
+    d.dk = check_host_double(d.k_count);
+    d.dv = check_host_double(d.k_count);
+    return d;
+}
+
+static void run_attention(const fl_backend_ops *ops, int64_t index)
+{
+    attention_data d = make_case(index);
+    const fl_attn_shape *shape = &d.on_device;
+    int64_t rows = shape->T * shape->H;
+    const float *q = check_copy(d.q, d.q_count), *k = check_copy(d.k, d.k_count);
+    const float *v = check_copy(d.v, d.k_count);
+    float *out = check_floats(d.q_count), *lse = check_floats(rows);
+    float *dq = check_floats(d.q_count), *dk = check_floats(d.k_count);
+    float *dv = check_floats(d.k_count);
+    float *scratch = check_floats(ops->attention_bwd_scratch(shape));
+    ops->attention_fwd(out, lse, q, k, v, shape);
+    ops->attention_bwd(dq, dk, dv, check_copy(d.dout, d.q_count), out, lse, q, k, v, shape,
+                       scratch);
+
+    double *wide_q = check_widen(d.q, d.q_count), *wide_k = check_widen(d.k, d.k_count);
+    double *wide_v = check_widen(d.v, d.k_count);
+    ref_attention(d.out, d.lse, wide_q, wide_k, wide_v, &d.shape);
+    ref_attention_bwd(d.dq, d.dk, d.dv, check_widen(d.dout, d.q_count), wide_q, wide_k, wide_v,
+                      &d.shape);
+    double length = (double)shape->T, group = (double)(shape->H / shape->KV);
+    double tolerance = (20 + sqrt(length)) * CHECK_EPS;
+    check_close("attention_fwd", out, d.out, d.q_count, tolerance, 0);
+    check_close("attention_fwd lse", lse, d.lse, rows, tolerance, 2 * CHECK_EPS);
+    check_close("attention_bwd dq", dq, d.dq, d.q_count, 8 * tolerance, 0);
+    check_close("attention_bwd dk", dk, d.dk, d.k_count, (8 + group) * tolerance, 0);
+    check_close("attention_bwd dv", dv, d.dv, d.k_count, (8 + group) * tolerance, 0);
+    check_release();
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        for (int64_t i = 0; i < CHECK_COUNT(cases); i++)
+            run_attention(ops, i);
+    }
+}
+
+/* Tokens of one sequence do not see those of another, nor later ones: bits stay when they change.
+ */
+static void test_isolation(void **state)
+{
+    (void)state;
+    enum { T = 130, H = 4, KV = 2, D = 16, CUT = 71 };
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        static const int32_t whole[] = {0, 20, T}, part[] = {0, 20, CUT};
+        fl_attn_shape shape = {.S = 2, .T = T, .H = H, .KV = KV, .D = D, .scale = 0.25f};
+        shape.cu = check_ints(whole, 3);
+        float *q = check_random(1, T * H * D), *k = check_random(2, T * KV * D);
+        float *v = check_random(3, T * KV * D);
+        float *out = check_floats(T * H * D), *out2 = check_floats(CUT * H * D);
+        float *lse = check_floats(T * H), *lse2 = check_floats(CUT * H);
+        const float *q_in = check_copy(q, T * H * D);
+        ops->attention_fwd(out, lse, q_in, check_copy(k, T * KV * D), check_copy(v, T * KV * D),
+                           &shape);
+        for (int i = 0; i < 20 * KV * D; i++) // the other sequence
+            k[i] = v[i] = 5.0f;
+        shape.cu = check_ints(part, 3);
+        shape.T = CUT;
+        ops->attention_fwd(out2, lse2, q_in, check_copy(k, CUT * KV * D),
+                           check_copy(v, CUT * KV * D), &shape);
+        check_same("attention_fwd rows", out2 + 20 * H * D, out + 20 * H * D,
+                   (CUT - 20) * H * D * sizeof *out);
+        check_same("attention_fwd lse rows", lse2 + 20 * H, lse + 20 * H,
+                   (CUT - 20) * H * sizeof *lse);
+        check_release();
+    }
+}
+
+/* Decoding gives what the last token of a full pass gives; unused cache holds NaN. */
+static void run_decode(const fl_backend_ops *ops, int64_t H, int64_t KV, int64_t D)
+{
+    enum { S = 3, CAPACITY = 90 };
+    static const int32_t lengths[S] = {1, 90, 37};
+    int64_t entry = KV * D, cache = S * CAPACITY * entry;
+    float *k = check_random(5, cache), *v = check_random(6, cache);
+    const float *q = check_random(7, S * H * D);
+    float scale = (float)(2 / sqrt((double)D));
+    double *want = check_host_double(S * H * D);
+    for (int64_t s = 0; s < S; s++) {
+        int64_t n = lengths[s], at = s * CAPACITY * entry;
+        int32_t cu[2] = {0, lengths[s]};
+        fl_attn_shape shape = {.cu = cu, .S = 1, .T = n, .H = H, .KV = KV, .D = D, .scale = scale};
+        double *q_all = check_host_double(n * H * D), *out = check_host_double(n * H * D);
+        for (int64_t i = 0; i < H * D; i++)
+            q_all[(n - 1) * H * D + i] = (double)q[s * H * D + i];
+        ref_attention(out, NULL, q_all, check_widen(k + at, n * entry),
+                      check_widen(v + at, n * entry), &shape);
+        memcpy(want + s * H * D, out + (n - 1) * H * D, (size_t)(H * D) * sizeof *out);
+        for (int64_t i = at + n * entry; i < at + CAPACITY * entry; i++)
+            k[i] = v[i] = NAN;
+    }
+    float *out = check_floats(S * H * D);
+    ops->attention_decode(out, check_copy(q, S * H * D), check_copy(k, cache), check_copy(v, cache),
+                          check_ints(lengths, S), S, CAPACITY, H, KV, D, scale);
+    check_close("attention_decode", out, want, S * H * D, (20 + sqrt(CAPACITY)) * CHECK_EPS, 0);
+    check_release();
+}
+
+static void test_decode(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        run_decode(ops, 1, 1, 2);
+        run_decode(ops, 6, 2, 20);
+        run_decode(ops, 9, 3, 64);
+        run_decode(ops, 2, 2, 128);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_isolation),
+        cmocka_unit_test(test_decode),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

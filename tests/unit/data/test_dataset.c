@@ -1,0 +1,196 @@
+/* Reading of data sets: the forms of a file, the kinds of records, broken files, published files. */
+#include "data_test.h"
+
+#include <zlib.h>
+
+static fl_dataset *load(const char *folder, const char *text)
+{
+    fl_dataset *dataset = NULL;
+    write_text(folder, "set", text);
+    OK(fl_dataset_load(&dataset, path_in(folder, "set")));
+    return dataset;
+}
+
+static void expect_record(const fl_dataset *dataset, size_t i, const char *instruction,
+                          const char *response, const char *domain)
+{
+    const fl_record *record = &dataset->records[i];
+    assert_string_equal(record->instruction, instruction);
+    assert_int_equal(record->instruction_length, strlen(instruction));
+    assert_string_equal(record->response, response);
+    assert_int_equal(record->response_length, strlen(response));
+    assert_int_equal(record->domain_length, domain ? strlen(domain) : 0);
+    if (domain) assert_string_equal(record->domain, domain);
+    else assert_null(record->domain);
+}
+
+/* The same two records in every form that a file may have. */
+static void test_forms(void **state)
+{
+    static const char *const forms[] = {
+        "[{\"instruction\": \"a\", \"output\": \"b\"}, {\"output\": \"\", \"instruction\": \"c\"}]",
+        "\xef\xbb\xbf [\n{\"instruction\": \"a\", \"output\": \"b\"},\r\n"
+        "{\"output\": \"\", \"instruction\": \"c\"}]\n",
+        "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"c\", \"output\": \"\"}",
+        "\xef\xbb\xbf{\"instruction\": \"a\", \"output\": \"b\"}\r\n\r\n  \n"
+        "{\"instruction\": \"c\", \"output\": \"\"}\r\n",
+        "\n\n{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"c\", \"output\": \"\"}\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        fl_dataset *dataset = load(*state, forms[i]);
+        assert_int_equal(dataset->count, 2);
+        assert_string_equal(dataset->kind, "alpaca");
+        expect_record(dataset, 0, "a", "b", NULL);
+        expect_record(dataset, 1, "c", "", NULL);
+        fl_dataset_destroy(dataset);
+    }
+}
+
+static void test_gzip(void **state)
+{
+    gzFile file = gzopen(path_in(*state, "set.gz"), "wb");
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++)
+        assert_true(gzputs(file, "{\"instruction\": \"a\", \"response\": \"b\"}\n") > 0);
+    assert_int_equal(gzclose(file), Z_OK);
+    fl_dataset *dataset;
+    OK(fl_dataset_load(&dataset, path_in(*state, "set.gz")));
+    assert_int_equal(dataset->count, 1000);
+    assert_string_equal(dataset->kind, "instruction_response");
+    expect_record(dataset, 999, "a", "b", NULL);
+    fl_dataset_destroy(dataset);
+}
+
+static void test_alpaca_rule(void **state)
+{
+    fl_dataset *dataset = load(
+        *state, "[{\"instruction\": \"a\", \"input\": \"\", \"output\": \"r\"},"
+                "{\"instruction\": \"a\", \"input\": \"b\\nc\", \"output\": \"r\"},"
+                "{\"instruction\": \"a\", \"input\": \"<noinput>\", \"output\": \"r\"},"
+                "{\"instruction\": \"\", \"input\": \" \", \"output\": \"r\", \"text\": 7},"
+                "{\"instruction\": \"\\u00e9\\ud83d\\ude00\", \"output\": \"r\", \"domain\": \"x\"},"
+                "{\"instruction\": \"a\", \"output\": \"r\", \"domain\": null}]");
+    assert_int_equal(dataset->count, 6);
+    expect_record(dataset, 0, "a", "r", NULL);
+    expect_record(dataset, 1, "a b\nc", "r", NULL);
+    expect_record(dataset, 2, "a <noinput>", "r", NULL);
+    expect_record(dataset, 3, "  ", "r", NULL);
+    expect_record(dataset, 4, "\xc3\xa9\xf0\x9f\x98\x80", "r", "x");
+    expect_record(dataset, 5, "a", "r", NULL);
+    fl_dataset_destroy(dataset);
+}
+
+/* instruction_response does not know `input`; with both answers in a record alpaca wins. */
+static void test_kinds(void **state)
+{
+    fl_dataset *dataset =
+        load(*state, "{\"instruction\": \"a\", \"input\": \"b\", \"response\": \"r\"}");
+    assert_string_equal(dataset->kind, "instruction_response");
+    expect_record(dataset, 0, "a", "r", NULL);
+    fl_dataset_destroy(dataset);
+    dataset = load(*state, "{\"instruction\": \"a\", \"input\": \"b\", \"response\": \"r\", "
+                           "\"output\": \"o\"}");
+    assert_string_equal(dataset->kind, "alpaca");
+    expect_record(dataset, 0, "a b", "o", NULL);
+    fl_dataset_destroy(dataset);
+    assert_string_equal(fl_dataset_kinds(), "alpaca|instruction_response");
+}
+
+static void test_broken(void **state)
+{
+#define RECORD "{\"instruction\": \"a\", \"output\": \"b\"}"
+    static const struct {
+        const char *text;
+        fl_status status;
+        const char *error;
+    } cases[] = {
+        {"", FL_ERR_INPUT, "set: holds no records"},
+        {"\xef\xbb\xbf \r\n\n", FL_ERR_INPUT, "set: holds no records"},
+        {"[]", FL_ERR_INPUT, "set: holds no records"},
+        {RECORD "\n\n{\"instruction\": \"a\", \"outp\n" RECORD, FL_ERR_INPUT,
+         "set:3: invalid JSON: "},
+        {RECORD "\n" RECORD " " RECORD "\n", FL_ERR_INPUT, "set:2: invalid JSON: "},
+        {"[" RECORD ",\n" RECORD "\n", FL_ERR_INPUT, "set:3: invalid JSON: "},
+        {"[" RECORD "]]", FL_ERR_INPUT, "set:1: invalid JSON: "},
+        {RECORD "\n{\"instruction\": \"a\"}", FL_ERR_INPUT, "set:2: output is missing"},
+        {"[" RECORD ", {\"output\": \"a\"}]", FL_ERR_INPUT,
+         "set: record 2: instruction is missing"},
+        {RECORD "\n{\"instruction\": \"a\", \"output\": 3}", FL_ERR_INPUT,
+         "set:2: output must be a string, not an integer"},
+        {"[" RECORD ", {\"instruction\": null, \"output\": \"a\"}]", FL_ERR_INPUT,
+         "set: record 2: instruction must be a string, not null"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"input\": []}", FL_ERR_INPUT,
+         "set:1: input must be a string, not an array"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"domain\": 1}", FL_ERR_INPUT,
+         "set:1: domain must be a string, not an integer"},
+        {RECORD "\n[]", FL_ERR_INPUT, "set:2: a record must be an object"},
+        {"[" RECORD ", 4]", FL_ERR_INPUT, "set: record 2: a record must be an object"},
+        {"{\"instruction\": \"\xff\", \"output\": \"b\"}", FL_ERR_INPUT, "set:1: invalid JSON: "},
+        {"{\"question\": \"a\", \"answer\": \"b\"}", FL_ERR_UNSUPPORTED,
+         "set:1: no kind of data set has just the fields question, answer; kinds are alpaca "
+         "(instruction, output), instruction_response (instruction, response)"},
+        {"[{}]", FL_ERR_UNSUPPORTED, "set: record 1: no kind of data set"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        fl_dataset *dataset = NULL;
+        write_text(*state, "set", cases[i].text);
+        FAILS(fl_dataset_load(&dataset, path_in(*state, "set")), cases[i].status, cases[i].error);
+        assert_null(dataset);
+        assert_null(strchr(fl_error_text(), '\n'));
+    }
+    fl_dataset *dataset;
+    FAILS(fl_dataset_load(&dataset, path_in(*state, "none")), FL_ERR_IO, "none");
+    fl_dataset_destroy(NULL);
+}
+
+/* Every way to cut a file short is an error or a shorter data set, never a crash. */
+static void test_cut(void **state)
+{
+    static const char text[] = "[" RECORD ", {\"instruction\": \"\\u00e9\", \"input\": \"\\\\\", "
+                               "\"output\": \"\"}]\n";
+    for (size_t length = 0; length < sizeof text - 2; length++) {
+        fl_dataset *dataset;
+        write_file(*state, "set", text, length);
+        assert_int_equal(fl_dataset_load(&dataset, path_in(*state, "set")), FL_ERR_INPUT);
+    }
+}
+
+static void test_published(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t count;
+    } files[] = {
+        {"train/alpaca/alpaca_5000.json", 5000},
+        {"train/alpaca/alpaca_tiny.json", 100},
+        {"train/alpaca_gpt4/alpaca_en_demo.json", 999},
+        {"train/code_alpaca/code_alpaca_2k.json", 2017},
+        {"train/code_alpaca/new_codealpaca.json", 4535},
+        {"train/medical/medical_meadow_small.json", 5942},
+        {"train/math/math_data.json", 3260},
+        {"train/dolly/dolly.json", 12},
+    };
+    size_t found = 0;
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        const char *path = shared_file(files[i].name);
+        if (!path) continue;
+        fl_dataset *dataset;
+        OK(fl_dataset_load(&dataset, path));
+        assert_int_equal(dataset->count, files[i].count);
+        assert_string_equal(dataset->kind, strstr(path, "dolly") ? "instruction_response" : "alpaca");
+        fl_dataset_destroy(dataset);
+        found++;
+    }
+    if (found == 0) skip();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FOLDER_TEST(test_forms), FOLDER_TEST(test_gzip),   FOLDER_TEST(test_alpaca_rule),
+        FOLDER_TEST(test_kinds), FOLDER_TEST(test_broken), FOLDER_TEST(test_cut),
+        cmocka_unit_test(test_published),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
