@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained adapter: installs and builds what is missing, then trains on four
 # ranks with the data and the small model that come with the repository.  Arguments go to the
-# program: jobs/quickstart.sh --fed_alg fedprox --num_rounds 5
+# program: jobs/quickstart.sh --num_rounds 5
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,9 +13,6 @@ output=$(fedllm_output_dir output/quickstart "$@")
 echo "training on 4 ranks: 1 server, 3 for the clients"
 fedllm_mpirun 4 "$program" configs/sft.cfg --output_dir output/quickstart --fresh "$@"
 
-cat <<TEXT
-
-the adapter, as PEFT reads it:    $output/adapter/
-every number of the run, by line: $output/metrics.jsonl
-what the run was asked to do:     $output/config.cfg
-TEXT
+echo
+echo "the run is in $output: adapter/ loads in PEFT, metrics.jsonl has every number, config.cfg"
+echo "every setting; other settings: jobs/quickstart.sh --num_rounds 20 --learning_rate 1e-3"

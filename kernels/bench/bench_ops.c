@@ -1,14 +1,16 @@
 /* Speeds of the CPU kernels, one JSON object per line on stdout.
  *
- * bench_ops [instruction set] [threads].  Matrix products report GFLOP/s and their share of the
- * peak of all threads, the others GB/s of what they must read and write at least.  The peak is
- * measured before and after: on a shared machine the two differ, and only shares compare. */
+ * bench_ops [instruction set] [threads] [op]; op: only ops whose name begins so.  Matrix products
+ * report GFLOP/s and their share of the peak of all threads, the others GB/s of what they must read
+ * and write at least.  The peak is measured before and after: on a shared machine the two differ,
+ * and only shares compare. */
 #include "base/clock.h"
 #include "kernels/cpu/isa.h"
 #include "peak.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* One case: its buffers and what it runs. */
 typedef struct bench {
@@ -21,6 +23,8 @@ typedef struct bench {
 } bench;
 
 typedef void (*bench_fn)(bench *b);
+
+static const char *only = "";
 
 /* Best time of many: the machine is shared, the least disturbed run counts. */
 static double best_seconds(bench *b, bench_fn fn)
@@ -58,6 +62,7 @@ static void free_buffers(bench *b)
 
 static void report_flops(bench *b, const char *op, const char *dtype, double flops, bench_fn fn)
 {
+    if (strncmp(op, only, strlen(only)) != 0) return;
     double rate = flops / best_seconds(b, fn) * 1e-9;
     fprintf(stdout,
             "{\"op\": \"%s\", \"dtype\": \"%s\", \"shape\": [%lld, %lld, %lld], "
@@ -69,6 +74,7 @@ static void report_flops(bench *b, const char *op, const char *dtype, double flo
 
 static void report_bytes(bench *b, const char *op, double bytes, bench_fn fn)
 {
+    if (strncmp(op, only, strlen(only)) != 0) return;
     double seconds = best_seconds(b, fn);
     fprintf(stdout, "{\"op\": \"%s\", \"shape\": [%lld, %lld], \"gbs\": %.2f, \"us\": %.1f}\n", op,
             (long long)b->T, (long long)b->N, bytes / seconds * 1e-9, seconds * 1e6);
@@ -251,9 +257,10 @@ int main(int argc, char **argv)
                                         {512, 1536, 576},  {1, 2048, 2048},   {8, 2048, 2048}};
     int threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1;
     if (argc > 1 && !fl_isa_select(argv[1])) {
-        fputs("bench_ops [avx512 | avx2 | portable] [threads]\n", stderr);
+        fputs("bench_ops [avx512 | avx2 | portable] [threads] [op]\n", stderr);
         return 2;
     }
+    if (argc > 3) only = argv[3];
     bench b = {.ops = fl_backend_find("cpu")};
     fl_backend_set_threads(threads);
     b.peak = report_peak(threads);

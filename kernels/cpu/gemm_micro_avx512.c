@@ -13,6 +13,11 @@ static inline __attribute__((always_inline)) void multiply(const int mr, int64_t
 #pragma GCC unroll 14
     for (int i = 0; i < mr; i++)
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+#pragma GCC unroll 14
+    for (int i = 0; i < mr; i++) { // C is needed at the end of the loop over k: fetched meanwhile
+        _mm_prefetch((const char *)(c + i * stride), _MM_HINT_T0);
+        _mm_prefetch((const char *)(c + i * stride + 31), _MM_HINT_T0);
+    }
     for (int64_t k = 0; k < kc; k++) {
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
 #pragma GCC unroll 14

@@ -30,6 +30,13 @@ INLINE __m256 load_some(const void *data, fl_dtype dtype, int64_t at, int64_t co
     return load8(copy, dtype, 0);
 }
 
+/* Asks for the cache line of element number `at`, which may be past the end of the data. */
+INLINE void prefetch(const fl_operand *from, int64_t at)
+{
+    uintptr_t size = from->dtype == FL_F32 ? 4 : 2;
+    _mm_prefetch((const char *)((uintptr_t)from->data + (uintptr_t)at * size), _MM_HINT_T1);
+}
+
 INLINE void transpose8(__m256 r[8])
 {
     __m256 t[8], u[8];
@@ -49,28 +56,35 @@ INLINE void transpose8(__m256 r[8])
     }
 }
 
+/* Eight lanes of the panel, eight values of k at a time. */
+INLINE void pack_group(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+                       int64_t k0, int64_t kc, float alpha)
+{
+    __m256 factor = _mm256_set1_ps(alpha);
+    int64_t line = from->dtype == FL_F32 ? 16 : 32, ahead = width * from->stride;
+    for (int64_t k = 0; k < kc; k += 8) {
+        int64_t depth = kc - k < 8 ? kc - k : 8;
+        __m256 r[8];
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < 8; i++) {
+            int64_t at = (i0 + i) * from->stride + k0 + k;
+            if (k % line == 0) prefetch(from, at + ahead);
+            r[i] = i < count ? load_some(from->data, from->dtype, at, depth) : _mm256_setzero_ps();
+            r[i] = _mm256_mul_ps(r[i], factor);
+        }
+        transpose8(r);
+#pragma GCC unroll 8
+        for (int64_t j = 0; j < 8; j++) {
+            if (j < depth) _mm256_storeu_ps(out + (k + j) * width, r[j]);
+        }
+    }
+}
+
 INLINE void pack_k_inner(float *out, int64_t width, const fl_operand *from, int64_t i0,
                          int64_t count, int64_t k0, int64_t kc, float alpha)
 {
-    __m256 factor = _mm256_set1_ps(alpha);
-    for (int64_t k = 0; k < kc; k += 8) {
-        int64_t depth = kc - k < 8 ? kc - k : 8;
-        for (int64_t group = (width - 1) / 8 * 8; group >= 0; group -= 8) {
-            __m256 r[8];
-#pragma GCC unroll 8
-            for (int64_t i = 0; i < 8; i++) {
-                int64_t at = (i0 + group + i) * from->stride + k0 + k;
-                r[i] = group + i < count ? load_some(from->data, from->dtype, at, depth)
-                                         : _mm256_setzero_ps();
-                r[i] = _mm256_mul_ps(r[i], factor);
-            }
-            transpose8(r);
-#pragma GCC unroll 8
-            for (int64_t j = 0; j < 8; j++) {
-                if (j < depth) _mm256_storeu_ps(out + (k + j) * width + group, r[j]);
-            }
-        }
-    }
+    for (int64_t group = (width - 1) / 8 * 8; group >= 0; group -= 8)
+        pack_group(out + group, width, from, i0 + group, count - group, k0, kc, alpha);
 }
 
 INLINE void pack_k_outer(float *out, int64_t width, const fl_operand *from, int64_t i0,
@@ -80,6 +94,7 @@ INLINE void pack_k_outer(float *out, int64_t width, const fl_operand *from, int6
     for (int64_t k = 0; k < kc; k++) {
         int64_t at = (k0 + k) * from->stride + i0;
         for (int64_t group = 0; group < width; group += 8) {
+            prefetch(from, at + group + width);
             __m256 lanes = load_some(from->data, from->dtype, at + group, count - group);
             _mm256_storeu_ps(out + k * width + group, _mm256_mul_ps(lanes, factor));
         }

@@ -19,8 +19,6 @@ typedef struct fl_vec_ops {
     float (*max)(const float *x, int64_t n); /* -inf when n = 0; NaN is passed over */
     /* x = exp(x - shift); returns the sum of the new x, in double */
     double (*exp_shift)(float *x, float shift, int64_t n);
-    /* the same sum, x unchanged */
-    double (*exp_shift_sum)(const float *x, float shift, int64_t n);
     float (*dot)(const float *x, const float *y, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
     void (*add)(float *y, const float *x, int64_t n);              /* y += x */

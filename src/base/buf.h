@@ -12,7 +12,7 @@ typedef struct fl_buf {
 } fl_buf;
 
 void fl_buf_fini(fl_buf *buf);
-void fl_buf_clear(fl_buf *buf); /* length 0, memory kept */
+void fl_buf_clear(fl_buf *buf);             /* length 0, memory kept */
 const char *fl_buf_text(const fl_buf *buf); /* "" when empty; valid until the next change */
 fl_status fl_buf_add(fl_buf *buf, const void *data, size_t length);
 fl_status fl_buf_add_text(fl_buf *buf, const char *text);

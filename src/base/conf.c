@@ -1,3 +1,6 @@
+/* Life of an fl_conf: defaults from the tables, then files, then (conf_args.c) the command line,
+ * then the structs.  A value is checked when it is read, so that its fault can name the place; what
+ * fl_conf_finish has left to do is to refuse or to store. */
 #include "base/conf_internal.h"
 
 #include "base/file.h"
@@ -124,6 +127,7 @@ out:
 static fl_status take_value(fl_conf *conf, conf_value *value, const config_setting_t *setting,
                             const char *where)
 {
+    /* within one text only: a second file is there to change the first */
     if (value->load == conf->loads)
         return conf_complain(conf, "%s: %s is set twice, also at %s", where, setting->name,
                              value->where);
@@ -135,12 +139,13 @@ static fl_status take_value(fl_conf *conf, conf_value *value, const config_setti
     FL_TRY_GOTO(fl_buf_addf(&label, "%s: %s", where, setting->name), out);
     FL_TRY_GOTO(conf_read_setting(conf, &read, label.data, setting), out);
     read.source = CONF_FILE;
-    if (value->source != CONF_COMMAND_LINE) *value = read;
+    if (value->source != CONF_COMMAND_LINE) *value = read; /* checked even if it does not count */
 out:
     fl_buf_fini(&label);
     return status;
 }
 
+/* The members of `fed: { ... }`.  An unknown one is reported and the others are read on. */
 static fl_status take_group(conf_loader *loader, const fl_conf_group *group,
                             const config_setting_t *setting)
 {
@@ -178,6 +183,7 @@ static fl_status take_top(conf_loader *loader, const config_setting_t *setting)
     return conf_complain_unknown_key(conf, where, name);
 }
 
+/* libconfig has read this file a moment ago; should it have gone since, that is an error. */
 static fl_status scan_included(const conf_loader *loader, const char *name)
 {
     fl_buf path = {0}, text = {0};
@@ -219,7 +225,7 @@ fl_status fl_conf_load(fl_conf *conf, const char *path, const char *text)
     char *folder;
     FL_TRY(fl_arena_text(conf->arena, &folder, path, slash ? (size_t)(slash - path) + 1 : 0));
     loader.folder = folder;
-    conf->loads++;
+    conf->loads++; /* from 1, so that it differs from a value's 0 */
     config_init(&loader.config);
     config_set_include_dir(&loader.config, slash ? folder : ".");
     fl_status status;
@@ -232,6 +238,7 @@ out:
     return status;
 }
 
+/* memcpy, since the offset says nothing about the type of the field to the compiler. */
 static void store(const conf_value *value)
 {
     char *field = (char *)value->group->target + value->row->offset;

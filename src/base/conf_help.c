@@ -74,11 +74,12 @@ static fl_status add_help_row(fl_buf *out, const fl_conf_row *row, size_t indent
         FL_TRY(fl_buf_addf(out, "\n%*s", (int)indent, ""));
     else
         FL_TRY(fl_buf_addf(out, "%*s", (int)(indent - width), ""));
+    const char *between = row->type == FL_CONF_WORD ? "; one of " : "; ";
     fl_buf text = {0}, choices = {0};
     fl_status status;
     FL_TRY_GOTO(add_choices(&choices, row, ", "), out);
     FL_TRY_GOTO(fl_buf_addf(&text, "%s (default %s%s%s)", row->help, default_text(row),
-                            choices.length ? "; " : "", fl_buf_text(&choices)),
+                            choices.length ? between : "", fl_buf_text(&choices)),
                 out);
     FL_TRY_GOTO(add_wrapped(out, text.data, indent), out);
 out:

@@ -50,6 +50,7 @@ static fl_status add_double(fl_buf *out, double number)
     return strpbrk(text, ".e") ? FL_OK : fl_buf_add_text(out, ".0");
 }
 
+/* Control characters never get into a value, so these two are all that needs an escape. */
 static fl_status add_quoted(fl_buf *out, const char *text)
 {
     FL_TRY(fl_buf_add_text(out, "\""));
@@ -75,7 +76,7 @@ static fl_status add_value(fl_buf *out, const conf_value *value)
     switch (value->row->type) {
     case FL_CONF_BOOL:
         return fl_buf_add_text(out, value->boolean ? "true" : "false");
-    case FL_CONF_INT: {
+    case FL_CONF_INT: { /* libconfig before 1.6 takes more than 32 bits only with an L */
         bool is_short = value->integer >= INT32_MIN && value->integer <= INT32_MAX;
         return fl_buf_addf(out, "%lld%s", (long long)value->integer, is_short ? "" : "L");
     }
@@ -90,6 +91,7 @@ static fl_status add_value(fl_buf *out, const conf_value *value)
     FL_FAIL(FL_ERR_INTERNAL, "config table: %s has no type", value->row->name);
 }
 
+/* Groups follow one another as in the tables, so a change of group closes the one before. */
 fl_status fl_conf_dump(const fl_conf *conf, fl_buf *out)
 {
     FL_TRY(fl_buf_add_text(out, "# The effective configuration of a run: every key, complete.\n"));

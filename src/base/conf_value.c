@@ -35,6 +35,7 @@ static fl_status keep_number(fl_conf *conf, conf_value *value, const char *label
                          range[0] == '[' ? "outside " : "not ", range);
 }
 
+/* Integers for FLOAT keys come here too: "prox_mu = 1" is what people write. */
 static fl_status keep_integer(fl_conf *conf, conf_value *value, const char *label, int64_t integer)
 {
     char shown[32];
@@ -74,6 +75,7 @@ static bool is_one_of(const char *words, const char *text)
     }
 }
 
+/* They would break lines of logs and of metrics.jsonl, and no path or template name has them. */
 static bool has_control_character(const char *text)
 {
     for (; *text; text++)
@@ -237,7 +239,7 @@ fl_status conf_read_setting(fl_conf *conf, conf_value *value, const char *label,
     fl_conf_type type = value->row->type;
     bool takes_integer = type == FL_CONF_INT || type == FL_CONF_FLOAT;
     const char *text;
-    switch (config_setting_type(setting)) {
+    switch (config_setting_type(setting)) { /* break: this type is not for this key */
     case CONFIG_TYPE_BOOL:
         if (type != FL_CONF_BOOL) break;
         value->boolean = config_setting_get_bool(setting) != 0;

@@ -1,3 +1,4 @@
+/* Paths, whole reads and maps.  Writes are in file_write.c. */
 #include "base/file.h"
 
 #include <errno.h>

@@ -24,7 +24,8 @@ fl_status fl_file_read(fl_buf *out, const char *path, size_t max_bytes);
 /* Replaces `path` by exactly these bytes: written beside it under a temporary name, flushed to the
  * disk, renamed, folder flushed.  On any error (disk full, no right) the old file stays as it was
  * and no temporary file is left; only when the last step, flushing the folder, fails is the new
- * file already in place.  A process killed in between may leave `path`.tmp-*.  Errors: FL_ERR_IO. */
+ * file already in place.  A process killed in between may leave `path`.tmp-*.
+ * Errors: FL_ERR_IO. */
 fl_status fl_file_write_atomic(const char *path, const void *data, size_t length);
 
 /* As above, and the old file is kept as `previous` (replaced if there).  At every moment `path`

@@ -1,10 +1,11 @@
+/* Each getter is find (is it there?) and then the reader of its type (is it right?). */
 #include "base/json.h"
 
 #include "base/file.h"
 
 #include <math.h>
 
-enum { MAX_FILE_BYTES = 1 << 30 };
+enum { MAX_FILE_BYTES = 1 << 30 }; /* a small gzip file may unpack to any size */
 
 fl_status fl_json_parse(json_t **out, const char *text, size_t length, const char *path,
                         size_t first_line)
@@ -52,7 +53,8 @@ static const char *type_name(const json_t *value)
     return "null";
 }
 
-/* *out = the member, or NULL when it is missing or null and need not be there. */
+/* null counts as missing where the member is optional: configs of models write it that way.
+ * *out = the member, or NULL when it is missing or null and need not be there. */
 static fl_status find(json_t **out, const json_t *object, const char *key, bool required,
                       const char *path)
 {

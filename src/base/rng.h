@@ -30,7 +30,8 @@ typedef struct fl_rng {
 } fl_rng;
 
 /* A stream that is a function of all arguments.  Two argument lists that differ give streams that
- * are independent for all practical purposes (keys are mixed with a 64-bit finaliser, not packed). */
+ * are independent for all practical purposes (keys are mixed with a 64-bit finaliser, not
+ * packed). */
 fl_rng fl_rng_make(uint64_t seed, fl_purpose purpose, uint64_t key0, uint64_t key1, uint64_t key2,
                    uint64_t key3);
 uint32_t fl_rng_u32(fl_rng *rng);

@@ -83,7 +83,7 @@ fl_comm_stats fl_transport_stats(const fl_transport *transport)
 }
 
 /* Closes the account of one call that began at `start`. */
-static void count(fl_transport *transport, double start, uint64_t sent, uint64_t received)
+static void account(fl_transport *transport, double start, uint64_t sent, uint64_t received)
 {
     transport->stats.bytes_sent += sent;
     transport->stats.bytes_received += received;
@@ -91,13 +91,13 @@ static void count(fl_transport *transport, double start, uint64_t sent, uint64_t
 }
 
 /* For collectives in which everything flows from the root, or everything to it. */
-static void count_rooted(fl_transport *transport, double start, int root, size_t bytes,
-                         bool from_root)
+static void account_rooted(fl_transport *transport, double start, int root, size_t bytes,
+                           bool from_root)
 {
     bool is_root = transport->rank == root;
     uint64_t volume = is_root ? (uint64_t)bytes * (uint64_t)(transport->size - 1) : bytes;
     bool sends = is_root == from_root;
-    count(transport, start, sends ? volume : 0, sends ? 0 : volume);
+    account(transport, start, sends ? volume : 0, sends ? 0 : volume);
 }
 
 static fl_status check_rank(const fl_transport *transport, int rank)
@@ -123,7 +123,7 @@ fl_status fl_transport_send(fl_transport *transport, int to, int64_t round, int6
     FL_TRY(check_rank(transport, to));
     double start = fl_clock_seconds();
     FL_TRY(fl_message_send(transport, to, round, client, data, bytes));
-    count(transport, start, bytes, 0);
+    account(transport, start, bytes, 0);
     return FL_OK;
 }
 
@@ -133,7 +133,7 @@ fl_status fl_transport_recv(fl_transport *transport, int from, int64_t round, in
     FL_TRY(check_rank(transport, from));
     double start = fl_clock_seconds();
     FL_TRY(fl_message_recv(transport, from, round, client, data, bytes));
-    count(transport, start, 0, bytes);
+    account(transport, start, 0, bytes);
     return FL_OK;
 }
 
@@ -142,7 +142,7 @@ fl_status fl_transport_peek(fl_transport *transport, int from, fl_message *messa
     if (from != FL_ANY_RANK) FL_TRY(check_rank(transport, from));
     double start = fl_clock_seconds();
     FL_TRY(fl_message_peek(transport, from, message));
-    count(transport, start, 0, 0);
+    account(transport, start, 0, 0);
     return FL_OK;
 }
 
@@ -157,22 +157,22 @@ fl_status fl_transport_bcast(fl_transport *transport, int root, void *data, size
         piece = fl_piece(left, transport->max_piece);
         FL_TRY(bcast(transport, root, at, piece));
     }
-    count_rooted(transport, start, root, bytes, true);
+    account_rooted(transport, start, root, bytes, true);
     return FL_OK;
 }
 
-fl_status fl_transport_reduce_i64(fl_transport *transport, int root, int64_t *values, size_t num)
+fl_status fl_transport_reduce_i64(fl_transport *transport, int root, int64_t *values, size_t count)
 {
     FL_TRY(check_collective(transport, root));
     double start = fl_clock_seconds();
     fl_status (*reduce)(fl_transport *, int, int64_t *, size_t) =
         transport->ops->reduce_i64 ? transport->ops->reduce_i64 : fl_default_reduce_i64;
     int64_t *at = values;
-    for (size_t left = num, piece; left > 0; left -= piece, at += piece) {
+    for (size_t left = count, piece; left > 0; left -= piece, at += piece) {
         piece = fl_piece(left, transport->max_piece / sizeof *values);
         FL_TRY(reduce(transport, root, at, piece));
     }
-    count_rooted(transport, start, root, num * sizeof *values, false);
+    account_rooted(transport, start, root, count * sizeof *values, false);
     return FL_OK;
 }
 
@@ -188,7 +188,7 @@ fl_status fl_transport_gather(fl_transport *transport, int root, const void *min
         char *slots = transport->rank == root ? (char *)all + done : NULL;
         FL_TRY(gather(transport, root, (const char *)mine + done, piece, slots, bytes));
     }
-    count_rooted(transport, start, root, bytes, false);
+    account_rooted(transport, start, root, bytes, false);
     return FL_OK;
 }
 
@@ -198,7 +198,7 @@ fl_status fl_transport_barrier(fl_transport *transport)
     double start = fl_clock_seconds();
     FL_TRY(transport->ops->barrier ? transport->ops->barrier(transport)
                                    : fl_default_barrier(transport));
-    count(transport, start, 0, 0);
+    account(transport, start, 0, 0);
     return FL_OK;
 }
 

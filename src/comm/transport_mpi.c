@@ -5,7 +5,7 @@
  * and is asked for with MPI_Test between sleeps that grow from 20 us to 2 ms.
  *
  * Moving.  A large transfer makes progress only when both sides ask, so with such sleeps it would
- * crawl.  Therefore what is longer than EAGER_BYTES first meets with small messages (a barrier, or
+ * crawl.  Therefore the ranks of a large transfer first meet with small messages (a barrier, or
  * "ready" from the receiver), asleep; once everyone is there it moves at full speed with yields
  * instead of sleeps.
  */
@@ -19,6 +19,8 @@
 
 enum { TAG_DATA = 1, TAG_READY = 2 };
 
+/* Longer than EAGER_BYTES is a large transfer.  A wait asks NUM_SPINS times before its first sleep,
+ * a large transfer NUM_YIELDS times (about a second, so that only a stuck one ever sleeps). */
 enum { EAGER_BYTES = 1 << 14, NUM_SPINS = 64, NUM_YIELDS = 1 << 20 };
 
 /* Pieces bound what MPI allocates for its own copies, and keep counts far below INT_MAX. */
@@ -47,7 +49,7 @@ static fl_status mpi_check(int code, const char *call)
 
 /* Between two questions whether something is done. */
 typedef struct pause_state {
-    bool moving;
+    bool moving; /* a large transfer whose ranks are all there */
     int asked;
     double seconds; /* of the next sleep */
 } pause_state;
@@ -67,6 +69,7 @@ static void pause_once(pause_state *pause)
     if (pause->seconds < 2e-3) pause->seconds *= 1.125;
 }
 
+/* Waits for the request.  All waiting of this file is here and in mpi_wait_any. */
 static fl_status finish(MPI_Request *request, bool moving)
 {
     pause_state pause = pause_start(moving);
@@ -92,6 +95,7 @@ static fl_status meet(fl_transport *transport, size_t bytes, bool *moving)
     return *moving ? mpi_barrier(transport) : FL_OK;
 }
 
+/* A large piece waits asleep until the receiver says that it is in recv. */
 static fl_status mpi_send(fl_transport *transport, int to, const void *data, size_t bytes)
 {
     MPI_Comm comm = comm_of(transport);
@@ -105,6 +109,7 @@ static fl_status mpi_send(fl_transport *transport, int to, const void *data, siz
     return finish(&request, moving);
 }
 
+/* The mirror of mpi_send: both know the length, so both know whether it is large. */
 static fl_status mpi_recv(fl_transport *transport, int from, void *data, size_t bytes)
 {
     MPI_Comm comm = comm_of(transport);
@@ -178,6 +183,7 @@ static fl_status mpi_gather(fl_transport *transport, int root, const void *mine,
     return finish(&request, moving);
 }
 
+/* A program that embeds this one may have started MPI itself, and then ends it itself. */
 static fl_status start_library(mpi_impl *impl)
 {
     int is_up = 0, is_over = 0;

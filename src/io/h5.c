@@ -87,7 +87,8 @@ static herr_t keep_deepest(unsigned n, const H5E_error2_t *error, void *text)
     return 0;
 }
 
-/* "what PATH: the deepest of HDF5's own reasons" */
+/* "what PATH: the deepest of HDF5's own reasons"; to be called before anything else of HDF5, which
+ * would forget them. */
 static fl_status h5_fail(fl_status status, const char *what, const char *path)
 {
     const char *reason = NULL;
@@ -136,8 +137,13 @@ bool fl_h5_has(const fl_h5 *h5, const char *path)
 /* An access list for the core driver on h5->image; with image bytes, HDF5 opens those. */
 static fl_status make_access(hid_t *out, fl_h5 *h5)
 {
-    H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy, image_realloc, image_free,
-                                             udata_copy,   udata_free,   &h5->image};
+    H5FD_file_image_callbacks_t callbacks = {.image_malloc = image_malloc,
+                                             .image_memcpy = image_memcpy,
+                                             .image_realloc = image_realloc,
+                                             .image_free = image_free,
+                                             .udata_copy = udata_copy,
+                                             .udata_free = udata_free,
+                                             .udata = &h5->image};
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     bool ok = access >= 0 && H5Pset_fapl_core(access, GROWTH_BYTES, 0) >= 0 &&
               H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
@@ -331,7 +337,8 @@ fl_status fl_h5_count(size_t *out, const fl_h5 *h5, const char *path)
     if (!fl_h5_has(h5, path)) return FL_OK;
     H5G_info_t info;
     if (H5Gget_info_by_name(h5->file, path, &info, H5P_DEFAULT) < 0)
-        return h5_fail(FL_ERR_INPUT, "cannot read group", path);
+        return fl_fail_context(h5_fail(FL_ERR_INPUT, "cannot read group", path), "%s",
+                               fl_buf_text(&h5->path));
     *out = (size_t)info.nlinks;
     return FL_OK;
 }

@@ -9,13 +9,15 @@ fl_status fl_params_init(fl_params *out, size_t max_params)
     fl_status status =
         fl_arena_alloc(params.arena, &params.params, max_params, sizeof *params.params);
     if (status != FL_OK) fl_arena_destroy(params.arena);
-    else *out = params;
+    params.max_params = max_params;
+    if (status == FL_OK) *out = params;
     return status;
 }
 
 fl_status fl_params_add(fl_params *params, const char *name, int ndim, const int64_t *dim)
 {
-    FL_ASSERT(ndim == 1 || ndim == 2);
+    FL_ASSERT((ndim == 1 || ndim == 2) && params->num_params < params->max_params);
+    FL_ASSERT(dim[0] >= 0 && (ndim == 1 || dim[1] >= 0));
     fl_param *param = &params->params[params->num_params];
     FL_TRY(fl_arena_text(params->arena, &param->name, name, strlen(name)));
     param->ndim = ndim;

@@ -44,13 +44,14 @@ typedef struct fl_param {
  * state.  Checkpoints and transports move it without knowing what it means. */
 typedef struct fl_params {
     fl_param *params;
-    size_t num_params;
+    size_t num_params, max_params;
     float *data; /* [count], host memory; NULL for a layout without values */
     size_t count;
     fl_arena *arena; /* owns everything above */
 } fl_params;
 
-/* Empty layout; then fl_params_add for each tensor, then fl_params_allocate. */
+/* Empty layout; then fl_params_add for each of at most max_params tensors (dimensions >= 0), then
+ * fl_params_allocate.  Errors: FL_ERR_MEMORY. */
 fl_status fl_params_init(fl_params *out, size_t max_params);
 fl_status fl_params_add(fl_params *params, const char *name, int ndim, const int64_t *dim);
 fl_status fl_params_allocate(fl_params *params);              /* zeros */

@@ -519,7 +519,7 @@ static void test_help(void **state)
     assert_non_null(strstr(help.data, "fed: federated learning\n"));
     assert_non_null(strstr(help.data, "  --num_rounds N             communication rounds "
                                       "(default 500; [1, 1000000])\n"));
-    assert_non_null(strstr(help.data, "(default fedavg; fedavg, scaffold, localN)\n"));
+    assert_non_null(strstr(help.data, "(default fedavg; one of fedavg, scaffold, localN)\n"));
     assert_non_null(strstr(help.data, "(default 0; >= 0)\n"));
     assert_non_null(strstr(help.data, "(default 2023)\n"));
     assert_non_null(strstr(help.data, "folder of the run (default \"\")\n"));

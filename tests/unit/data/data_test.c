@@ -91,8 +91,10 @@ void write_tiny(const char *folder, const tiny *parts)
     OK(fl_buf_addf(&out, "%s},\n\"merges\": %s}}\n", PART(vocab), PART(merges)));
     write_file(folder, "tokenizer.json", out.data, out.length);
     fl_buf_fini(&out);
-    if (*PART(config)) write_text(folder, "tokenizer_config.json", PART(config));
-    else unlink(path_in(folder, "tokenizer_config.json"));
+    if (*PART(config))
+        write_text(folder, "tokenizer_config.json", PART(config));
+    else
+        unlink(path_in(folder, "tokenizer_config.json"));
 #undef PART
 }
 

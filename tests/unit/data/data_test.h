@@ -21,18 +21,18 @@
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 /* Shows the error text when a call that must work does not. */
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        const fl_status ok_status_ = (call);                                                       \
-        if (ok_status_ != FL_OK) fail_msg("%s: %s", #call, fl_error_text());                       \
+#define OK(call)                                                             \
+    do {                                                                     \
+        const fl_status ok_status_ = (call);                                 \
+        if (ok_status_ != FL_OK) fail_msg("%s: %s", #call, fl_error_text()); \
     } while (0)
 
 /* The call must fail with this code and with an error text that holds `text`. */
-#define FAILS(call, code, text)                                                                    \
-    do {                                                                                           \
-        assert_int_equal((call), (code));                                                          \
-        if (!strstr(fl_error_text(), (text)))                                                      \
-            fail_msg("\"%s\" does not contain \"%s\"", fl_error_text(), (text));                   \
+#define FAILS(call, code, text)                                                  \
+    do {                                                                         \
+        assert_int_equal((call), (code));                                        \
+        if (!strstr(fl_error_text(), (text)))                                    \
+            fail_msg("\"%s\" does not contain \"%s\"", fl_error_text(), (text)); \
     } while (0)
 
 /* Set-up and tear-down: *state is the folder's path, below the working directory. */
@@ -62,14 +62,14 @@ enum {
     TINY_UNK,
     TINY_BOS,
     TINY_EOS,
-    TINY_BYTE,                    /* <0x00>, and so on to <0xFF> */
-    TINY_MARK = TINY_BYTE + 256,  /* "▁" */
+    TINY_BYTE,                   /* <0x00>, and so on to <0xFF> */
+    TINY_MARK = TINY_BYTE + 256, /* "▁" */
     TINY_H,
     TINY_E,
     TINY_L,
     TINY_O,
-    TINY_MARK_H,  /* "▁h" */
-    TINY_EL,      /* "el" */
+    TINY_MARK_H, /* "▁h" */
+    TINY_EL,     /* "el" */
     TINY_MARK_HEL,
     TINY_LO,
     TINY_MARK_HELLO,
@@ -79,7 +79,7 @@ enum {
 /* Encodes and compares; a negative id ends the list. */
 void expect_ids(const fl_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
                 const int32_t *ids);
-#define EXPECT_IDS(tokenizer, text, ...)                                                           \
+#define EXPECT_IDS(tokenizer, text, ...) \
     expect_ids((tokenizer), (text), sizeof(text) - 1, true, (const int32_t[]){__VA_ARGS__, -1})
 
 /* Path of a file of the shared test data, or NULL when it is not there. */

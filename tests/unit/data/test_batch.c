@@ -13,8 +13,8 @@ static fl_examples *make_examples(void)
     return examples;
 }
 
-#define EXPECT_ARRAY(array, ...)                                                                   \
-    assert_memory_equal((array), ((const int32_t[]){__VA_ARGS__}),                                 \
+#define EXPECT_ARRAY(array, ...)                                   \
+    assert_memory_equal((array), ((const int32_t[]){__VA_ARGS__}), \
                         sizeof((const int32_t[]){__VA_ARGS__}))
 
 static void test_from_ids(void **state)
@@ -111,8 +111,8 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_from_ids),      cmocka_unit_test(test_pack),
-        cmocka_unit_test(test_again),         cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_from_ids), cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_again),    cmocka_unit_test(test_no_allocation),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

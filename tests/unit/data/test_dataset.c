@@ -1,4 +1,5 @@
-/* Reading of data sets: the forms of a file, the kinds of records, broken files, published files. */
+/* Reading of data sets: the forms of a file, the kinds of records, broken files, published files.
+ */
 #include "data_test.h"
 
 #include <zlib.h>
@@ -20,8 +21,10 @@ static void expect_record(const fl_dataset *dataset, size_t i, const char *instr
     assert_string_equal(record->response, response);
     assert_int_equal(record->response_length, strlen(response));
     assert_int_equal(record->domain_length, domain ? strlen(domain) : 0);
-    if (domain) assert_string_equal(record->domain, domain);
-    else assert_null(record->domain);
+    if (domain)
+        assert_string_equal(record->domain, domain);
+    else
+        assert_null(record->domain);
 }
 
 /* The same two records in every form that a file may have. */
@@ -34,7 +37,8 @@ static void test_forms(void **state)
         "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"c\", \"output\": \"\"}",
         "\xef\xbb\xbf{\"instruction\": \"a\", \"output\": \"b\"}\r\n\r\n  \n"
         "{\"instruction\": \"c\", \"output\": \"\"}\r\n",
-        "\n\n{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"c\", \"output\": \"\"}\n",
+        "\n\n{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"c\", \"output\": "
+        "\"\"}\n",
     };
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
         fl_dataset *dataset = load(*state, forms[i]);
@@ -63,13 +67,14 @@ static void test_gzip(void **state)
 
 static void test_alpaca_rule(void **state)
 {
-    fl_dataset *dataset = load(
-        *state, "[{\"instruction\": \"a\", \"input\": \"\", \"output\": \"r\"},"
-                "{\"instruction\": \"a\", \"input\": \"b\\nc\", \"output\": \"r\"},"
-                "{\"instruction\": \"a\", \"input\": \"<noinput>\", \"output\": \"r\"},"
-                "{\"instruction\": \"\", \"input\": \" \", \"output\": \"r\", \"text\": 7},"
-                "{\"instruction\": \"\\u00e9\\ud83d\\ude00\", \"output\": \"r\", \"domain\": \"x\"},"
-                "{\"instruction\": \"a\", \"output\": \"r\", \"domain\": null}]");
+    fl_dataset *dataset =
+        load(*state,
+             "[{\"instruction\": \"a\", \"input\": \"\", \"output\": \"r\"},"
+             "{\"instruction\": \"a\", \"input\": \"b\\nc\", \"output\": \"r\"},"
+             "{\"instruction\": \"a\", \"input\": \"<noinput>\", \"output\": \"r\"},"
+             "{\"instruction\": \"\", \"input\": \" \", \"output\": \"r\", \"text\": 7},"
+             "{\"instruction\": \"\\u00e9\\ud83d\\ude00\", \"output\": \"r\", \"domain\": \"x\"},"
+             "{\"instruction\": \"a\", \"output\": \"r\", \"domain\": null}]");
     assert_int_equal(dataset->count, 6);
     expect_record(dataset, 0, "a", "r", NULL);
     expect_record(dataset, 1, "a b\nc", "r", NULL);
@@ -178,7 +183,8 @@ static void test_published(void **state)
         fl_dataset *dataset;
         OK(fl_dataset_load(&dataset, path));
         assert_int_equal(dataset->count, files[i].count);
-        assert_string_equal(dataset->kind, strstr(path, "dolly") ? "instruction_response" : "alpaca");
+        assert_string_equal(dataset->kind,
+                            strstr(path, "dolly") ? "instruction_response" : "alpaca");
         fl_dataset_destroy(dataset);
         found++;
     }
@@ -188,8 +194,8 @@ static void test_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(test_forms), FOLDER_TEST(test_gzip),   FOLDER_TEST(test_alpaca_rule),
-        FOLDER_TEST(test_kinds), FOLDER_TEST(test_broken), FOLDER_TEST(test_cut),
+        FOLDER_TEST(test_forms),          FOLDER_TEST(test_gzip),   FOLDER_TEST(test_alpaca_rule),
+        FOLDER_TEST(test_kinds),          FOLDER_TEST(test_broken), FOLDER_TEST(test_cut),
         cmocka_unit_test(test_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

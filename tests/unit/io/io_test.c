@@ -62,6 +62,17 @@ void write_text(const char *path, const char *text)
     write_file(path, text, strlen(text));
 }
 
+void flip_byte(const char *path, size_t at, unsigned char bits)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    const int byte = fgetc(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ bits, file), byte ^ bits);
+    assert_int_equal(fclose(file), 0);
+}
+
 void read_whole(fl_buf *out, const char *path)
 {
     fl_buf_clear(out);

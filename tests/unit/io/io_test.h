@@ -22,6 +22,8 @@ const char *temp_path(const char *name);
 
 void write_file(const char *path, const void *data, size_t length);
 void write_text(const char *path, const char *text);
+/* Inverts these bits of one byte of a file, in place (much quicker than writing it anew). */
+void flip_byte(const char *path, size_t at, unsigned char bits);
 /* Replaces *out. */
 void read_whole(fl_buf *out, const char *path);
 

@@ -87,6 +87,7 @@ static void finds_and_counts(void **state)
     assert_int_equal(count, 2);
     assert_ok(fl_h5_count(&count, h5, "/client"));
     assert_int_equal(count, 0);
+    assert_error(fl_h5_count(&count, h5, "/ints"), FL_ERR_INPUT, "find.h5: cannot read group");
     float out[6];
     const int64_t six = 6;
     assert_error(fl_h5_get(h5, "/server/q", FL_F32, 1, &six, out), FL_ERR_INPUT,

@@ -308,17 +308,6 @@ static void a_full_disk_changes_nothing(void **state)
     assert_loads(dir, 1, true);
 }
 
-static void flip(const char *path, size_t at, unsigned char bits)
-{
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
-    const int byte = fgetc(file);
-    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
-    assert_int_equal(fputc(byte ^ bits, file), byte ^ bits);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* Every byte of the file counts: none may be changed or missing unnoticed. */
 static void finds_any_changed_byte(void **state)
 {
@@ -330,10 +319,10 @@ static void finds_any_changed_byte(void **state)
     fl_h5 *h5;
     for (size_t i = 0; i < bytes.length; i++) {
         const unsigned char bits = (unsigned char)(1 << i % 8);
-        flip(path, i, bits);
+        flip_byte(path, i, bits);
         fl_status status = fl_h5_open(&h5, path);
         assert_true(status == FL_ERR_INPUT || status == FL_ERR_UNSUPPORTED);
-        flip(path, i, bits);
+        flip_byte(path, i, bits);
     }
     assert_ok(fl_h5_open(&h5, path));
     fl_h5_close(h5);

@@ -1,0 +1,156 @@
+# shellcheck shell=bash
+# What the tests in this folder share.  Each of them is called as
+#     test_NAME.sh PROGRAM MPIEXEC [ARGUMENT...]
+# with fedllm_mpi as PROGRAM, and sources this file after `set -euo pipefail`.  It stands in the
+# repository root, where the embedded model and data are, and writes below $work only.
+
+program=$(realpath "$1")
+mpiexec=$2
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+work=$(mktemp -d)
+job=  # session of the run that is in the background
+code= # exit code of the last run
+
+# Files of Open MPI that a killed job leaves behind go away with the rest.
+export TMPDIR=$work OMPI_MCA_btl_vader_backing_directory=$work
+# Alone, the program needs no helper process of Open MPI: half of the time to start.
+export OMPI_MCA_ess_singleton_isolated=1
+
+clean_up() {
+    [[ -z $job ]] || kill_job
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+# Shows what the last run said and ends the test.
+fail() {
+    local file
+    for file in "$work/stdout" "$work/stderr"; do
+        [[ ! -s $file ]] || sed "s/^/${file##*/}: /" "$file" | tail -n 40 >&2
+    done
+    echo "failed: $*" >&2
+    exit 1
+}
+
+# command_on N ARGUMENT...: sets $command, the program on N ranks; on 0 ranks without mpirun.
+command_on() {
+    local ranks=$1
+    shift
+    command=("$program" "$@")
+    [[ $ranks -eq 0 ]] || command=("$mpiexec" -n "$ranks" "${command[@]}")
+}
+
+# run N ARGUMENT...: sets $code and leaves $work/stdout and $work/stderr.
+run() {
+    local command
+    command_on "$@"
+    code=0
+    "${command[@]}" </dev/null >"$work/stdout" 2>"$work/stderr" || code=$?
+}
+
+# said PATTERN: a line of the last run matches the extended regular expression.
+said() {
+    grep -qE -e "$1" "$work/stdout" "$work/stderr"
+}
+
+# expect_exit CODE PATTERN N ARGUMENT...: as run; CODE is the exit code and PATTERN was said.
+expect_exit() {
+    local expected=$1 pattern=$2
+    shift 2
+    run "$@"
+    [[ $code -eq $expected ]] || fail "exit code $code instead of $expected: $*"
+    said "$pattern" || fail "nothing said matches \"$pattern\": $*"
+}
+
+# count_errors: error lines of the last run.
+count_errors() {
+    grep -cE '^rank [0-9]+: error: ' "$work/stderr" || true
+}
+
+# expect_error PATTERN N ARGUMENT...: exit code 2 and exactly one error line, which matches.
+expect_error() {
+    local pattern=$1
+    shift
+    expect_exit 2 "^rank 0: error: .*$pattern" "$@"
+    [[ $(count_errors) -eq 1 ]] || fail "not exactly one line of error: $*"
+    ! said 'assertion|Sanitizer|runtime error|signal' || fail "more than an error line: $*"
+}
+
+# train OUT N ARGUMENT...: a run of configs/sft.cfg that must succeed without a warning.
+train() {
+    local out=$1 ranks=$2
+    shift 2
+    run "$ranks" configs/sft.cfg --output_dir "$out" "$@"
+    [[ $code -eq 0 ]] || fail "exit code $code: $*"
+    ! said '^rank [0-9]+: (error|warning): ' || fail "complaints: $*"
+}
+
+# same FILE FILE
+same() {
+    cmp "$@" >&2 || fail "different bytes"
+}
+
+# metrics DIR: its metrics.jsonl without what differs from one execution to the next.
+metrics() {
+    sed -E -e 's/"seconds":(\{[^}]*\}|[^,}]*)/"seconds":0/g' -e 's/"peak_memory":[0-9]+/"peak_memory":0/' \
+        "$1/metrics.jsonl"
+}
+
+# same_run DIR DIR: two runs left the same files, bytes and numbers.
+same_run() {
+    local file
+    diff <(cd "$1" && find . -type f | sort) <(cd "$2" && find . -type f | sort) >&2 ||
+        fail "$1 and $2 hold other files"
+    for file in "$1"/adapter/* "$1"/checkpoint-*/*; do
+        same "$file" "$2/${file#"$1"/}"
+    done
+    diff <(metrics "$1") <(metrics "$2") >&2 || fail "other numbers in metrics.jsonl"
+}
+
+# Milliseconds of a clock.
+now() {
+    echo $((${EPOCHREALTIME/[.,]/} / 1000))
+}
+
+# pause MILLISECONDS
+pause() {
+    sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
+# start_job N ARGUMENT...: as run, but in the background, as a session of its own.
+start_job() {
+    local command
+    command_on "$@"
+    setsid "${command[@]}" </dev/null >"$work/stdout" 2>"$work/stderr" &
+    job=$!
+}
+
+# Waits for the job and sets $code.
+finish_job() {
+    code=0
+    wait "$job" 2>"$work/wait" || code=$?
+    job=
+}
+
+# Process ids of the job: mpirun puts each rank into a process group of its own, not into a session.
+job_members() {
+    local file line state session
+    for file in /proc/[0-9]*/stat; do
+        { read -r line <"$file"; } 2>/dev/null || continue
+        read -r state _ _ session _ <<<"${line##*) }" # the name may hold blanks and brackets
+        [[ $session != "$job" || $state == Z ]] || basename "${file%/stat}"
+    done
+}
+
+# SIGKILL for mpirun and all ranks; returns when the last one is gone.
+kill_job() {
+    local members
+    for (( ; ; )); do
+        mapfile -t members < <(job_members)
+        [[ ${#members[@]} -gt 0 ]] || break
+        kill -KILL "${members[@]}" 2>/dev/null || true
+    done
+    finish_job
+}

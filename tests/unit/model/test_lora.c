@@ -1,0 +1,87 @@
+#include "model/lora.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const fl_model_config config = {.vocab_size = 10, .hidden_size = 12, .intermediate_size = 20,
+                                       .num_layers = 2, .num_heads = 3, .num_kv_heads = 1,
+                                       .head_dim = 4};
+
+static void targets_by_name(void **state)
+{
+    (void)state;
+    fl_lora_config lora = {.r = 2};
+    const char *good[] = {"v_proj", "down_proj"};
+    assert_int_equal(fl_lora_set_targets(&lora, good, 2), FL_OK);
+    assert_true(lora.target[FL_V_PROJ] && lora.target[FL_DOWN_PROJ] && !lora.target[FL_Q_PROJ]);
+    const char *unknown[] = {"qproj"}, *twice[] = {"q_proj", "q_proj"};
+    assert_int_equal(fl_lora_set_targets(&lora, unknown, 1), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, twice, 2), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, NULL, 0), FL_ERR_USAGE);
+}
+
+static void layout_is_pefts(void **state)
+{
+    (void)state;
+    fl_lora_config lora = {.r = 2};
+    const char *names[] = {"k_proj", "gate_proj"};
+    assert_int_equal(fl_lora_set_targets(&lora, names, 2), FL_OK);
+    fl_params p;
+    assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
+    assert_int_equal(p.num_params, 8);
+    const fl_param *b = fl_params_find(
+        &p, "base_model.model.model.layers.1.mlp.gate_proj.lora_B.weight");
+    assert_non_null(b);
+    assert_int_equal(b->dim[0], 20);
+    assert_int_equal(b->dim[1], 2);
+    const fl_param *a = fl_params_find(
+        &p, "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight");
+    assert_non_null(a);
+    assert_int_equal(a->dim[0], 2);
+    assert_int_equal(a->dim[1], 12);
+    fl_params_fini(&p);
+}
+
+static void a_is_uniform_and_seeded_b_is_zero(void **state)
+{
+    (void)state;
+    fl_lora_config lora = {.r = 64};
+    const char *names[] = {"q_proj"};
+    assert_int_equal(fl_lora_set_targets(&lora, names, 1), FL_OK);
+    fl_params p, same, other;
+    assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
+    assert_int_equal(fl_lora_create(&same, &lora, &config, 1), FL_OK);
+    assert_int_equal(fl_lora_create(&other, &lora, &config, 2), FL_OK);
+    assert_memory_equal(p.data, same.data, p.count * sizeof(float));
+    assert_memory_not_equal(p.data, other.data, p.count * sizeof(float));
+    double bound = 1.0 / sqrt(12.0), squares = 0;
+    for (size_t i = 0; i < p.params[0].count; i++) {
+        assert_true(fabs((double)p.data[i]) <= bound);
+        squares += (double)p.data[i] * (double)p.data[i];
+    }
+    /* variance of the uniform distribution is bound^2 / 3; 768 draws give it to 5 % */
+    assert_true(fabs(squares / 768.0 / (bound * bound / 3.0) - 1.0) < 0.12);
+    for (size_t i = 0; i < p.params[1].count; i++)
+        assert_true(p.data[p.params[1].offset + i] == 0);
+    /* the layers do not share their draws */
+    assert_memory_not_equal(p.data, p.data + p.params[2].offset, 64 * sizeof(float));
+    fl_params_fini(&p);
+    fl_params_fini(&same);
+    fl_params_fini(&other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets_by_name),
+        cmocka_unit_test(layout_is_pefts),
+        cmocka_unit_test(a_is_uniform_and_seeded_b_is_zero),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
