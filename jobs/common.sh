@@ -46,6 +46,7 @@ fedllm_mpirun() {
         export OMPI_MCA_rmaps_base_oversubscribe=1
         [[ $(nproc) -ge $np ]] || export OMPI_MCA_hwloc_base_binding_policy=none
     fi
+    [[ ! -t 1 ]] || export FEDLLM_PROGRESS=1 # ranks cannot see where mpirun's output goes
     mpirun -np "$np" "$@"
 }
 

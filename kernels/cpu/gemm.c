@@ -3,8 +3,8 @@
 #include "isa.h"
 #include "threads.h"
 
-/* Panels of A are kept for all of K when they fit, so that walking over N in narrow steps (small M)
- * does not pack A again and again. */
+/* Panels of A are kept for all of K when they fit (1 MB), so that A is packed once and not once per
+ * NC columns; with few rows NC is small, to use packed B while it is in L1. */
 enum { WHOLE_A_FLOATS = 1 << 18, SMALL_M = 64, SMALL_NC = 64 };
 
 /* Below this many multiply-adds per thread, waking threads costs more than they bring. */
@@ -37,7 +37,7 @@ static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1,
     for (int64_t i = i0; i < i1; i += part->mr) {
         int64_t rows = min64(part->mr, i1 - i);
         part->kernels->pack(out + (i - i0) * kc, rows, &part->product->a, i, rows, k0, kc,
-                            part->product->alpha);
+                            part->product->flipped ? 1.0f : part->product->alpha);
     }
 }
 
@@ -47,7 +47,8 @@ static void pack_b_block(const c_part *part, int64_t j0, int64_t j1, int64_t k0,
     int64_t nr = part->kernels->nr;
     for (int64_t j = j0; j < j1; j += nr) {
         part->kernels->pack(part->pack_b + (j - j0) * kc, nr, &part->product->b, j,
-                            min64(nr, j1 - j), k0, kc, 1.0f);
+                            min64(nr, j1 - j), k0, kc,
+                            part->product->flipped ? part->product->alpha : 1.0f);
     }
 }
 
@@ -102,7 +103,8 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
             pack_b_block(part, j, j1, k, kc);
             for (int64_t i = part->m0; i < part->m1; i += mc) {
                 int64_t i1 = min64(i + mc, part->m1);
-                float *pack_a = part->pack_a + (whole_a ? k * (part->m1 - part->m0) : 0);
+                int64_t at = whole_a ? k * (part->m1 - part->m0) + (i - part->m0) * kc : 0;
+                float *pack_a = part->pack_a + at;
                 if (!whole_a || j == part->n0) pack_a_block(part, pack_a, i, i1, k, kc);
                 multiply_block(part, pack_a, i, i1, j, j1, kc, accumulate);
             }
@@ -117,9 +119,9 @@ static void run_part(c_part *part, int slot)
     if (rows <= 0 || columns <= 0) return;
     int64_t mr = part->kernels->mr, nr = part->kernels->nr;
     part->mr = ceil_div(rows, ceil_div(rows, mr));
-    bool whole_a = rows <= FL_GEMM_MC && rows * p->K <= WHOLE_A_FLOATS;
-    int64_t mc = whole_a ? rows : FL_GEMM_MC / part->mr * part->mr;
-    int64_t nc = whole_a && rows <= SMALL_M ? SMALL_NC : FL_GEMM_NC;
+    bool whole_a = rows * p->K <= WHOLE_A_FLOATS;
+    int64_t mc = FL_GEMM_MC / part->mr * part->mr;
+    int64_t nc = rows <= SMALL_M && whole_a ? SMALL_NC : FL_GEMM_NC;
     int64_t kc = min64(FL_GEMM_KC, p->K);
     part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A,
                               (whole_a ? rows * p->K : min64(mc, rows) * kc) + FL_GEMM_PAD);
@@ -148,6 +150,7 @@ static fl_product oriented(const fl_product *product)
     p.N = product->M;
     p.c_row = product->c_col;
     p.c_col = product->c_row;
+    p.flipped = true;
     return p;
 }
 

@@ -39,6 +39,8 @@ typedef struct fl_product {
     int64_t c_row, c_col;
     int64_t M, N, K;
     float alpha;
+    bool flipped; /* A and B have changed places (gemm.c): alpha stays with the operand it began on,
+                     so that an element has the same bits for any M and N */
     bool accumulate;
 } fl_product;
 

@@ -125,8 +125,7 @@ static fl_status check(const fl_options *o)
     /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
     FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),
-             FL_ERR_USAGE,
-             "sample_clients = %lld is more than num_clients = %lld",
+             FL_ERR_USAGE, "sample_clients = %lld is more than num_clients = %lld",
              (long long)o->fed.sample_clients, (long long)o->fed.num_clients);
     return FL_OK;
 }

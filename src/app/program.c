@@ -11,7 +11,8 @@
 static const char usage[] =
     "usage: fedllm_mpi CONFIG [--key value ...]\n"
     "\n"
-    "Federated fine-tuning of a language model with LoRA: rank 0 aggregates, the other ranks train\n"
+    "Federated fine-tuning of a language model with LoRA: rank 0 aggregates, the other ranks "
+    "train\n"
     "clients.  Start it with mpirun or srun; one rank does everything itself.\n"
     "\n"
     "  mpirun -np 4 fedllm_mpi configs/sft.cfg --output_dir runs/first\n"
@@ -28,7 +29,7 @@ static const char usage[] =
 typedef struct flags {
     bool help, markdown, version, check, fresh;
     const char *config;
-    int argc;    /* what is left for the config */
+    int argc; /* what is left for the config */
     char **argv;
 } flags;
 
@@ -37,8 +38,8 @@ static bool take_flag(flags *f, const char *word)
     const struct {
         const char *word;
         bool *flag;
-    } rows[] = {{"--help", &f->help},       {"-h", &f->help},       {"--version", &f->version},
-                {"--check", &f->check},     {"--fresh", &f->fresh}, {"--help-markdown", &f->markdown}};
+    } rows[] = {{"--help", &f->help},   {"-h", &f->help},       {"--version", &f->version},
+                {"--check", &f->check}, {"--fresh", &f->fresh}, {"--help-markdown", &f->markdown}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(word, rows[i].word) == 0) return *rows[i].flag = true;
     return false;
@@ -50,8 +51,10 @@ static flags parse_flags(int argc, char **argv)
     flags f = {.argv = argv};
     for (int i = 1; i < argc; i++) {
         if (take_flag(&f, argv[i])) continue;
-        if (!f.config && f.argc == 0 && argv[i][0] != '-') f.config = argv[i];
-        else argv[f.argc++] = argv[i];
+        if (!f.config && f.argc == 0 && argv[i][0] != '-')
+            f.config = argv[i];
+        else
+            argv[f.argc++] = argv[i];
     }
     return f;
 }
@@ -60,8 +63,10 @@ static int print_text(fl_status (*make)(fl_buf *), const char *before)
 {
     fl_buf text = {0};
     fl_status status = make(&text);
-    if (status == FL_OK) printf("%s%s", before, fl_buf_text(&text));
-    else fprintf(stderr, "fedllm_mpi: %s\n", fl_error_text());
+    if (status == FL_OK)
+        printf("%s%s", before, fl_buf_text(&text));
+    else
+        fprintf(stderr, "fedllm_mpi: %s\n", fl_error_text());
     fl_buf_fini(&text);
     return fl_status_exit_code(status);
 }
@@ -113,7 +118,6 @@ static void print_error(const fl_run *run, int rank)
 {
     const char *faults = run->options.conf ? fl_conf_errors(run->options.conf) : "";
     if (rank != 0) return;
-    fl_log_progress(0, NULL);
     if (!faults[0]) {
         fl_log(FL_LOG_ERROR, "%s", fl_error_text());
         return;

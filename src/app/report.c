@@ -101,7 +101,8 @@ static const char *text_of(const json_t *object, const char *key)
 static void say_answers(const json_t *before, const json_t *after)
 {
     enum { SHOWN = 3 };
-    const json_t *old = json_object_get(before, "examples"), *new = json_object_get(after, "examples");
+    const json_t *old = json_object_get(before, "examples"),
+                 *new = json_object_get(after, "examples");
     FL_INFO("sample answers:");
     for (size_t i = 0; i < json_array_size(new) && i < SHOWN; i++) {
         const json_t *example = json_array_get(new, i);

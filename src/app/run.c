@@ -38,8 +38,8 @@ static void say_round(const fl_run *run, const fl_round_result *result, double s
     if (result->num_answered < result->num_clients)
         snprintf(note, sizeof note, "  %lld of %lld clients answered",
                  (long long)result->num_answered, (long long)result->num_clients);
-    FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done,
-            (long long)all, result->loss, (double)result->tokens / seconds, text, note);
+    FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done, (long long)all,
+            result->loss, (double)result->tokens / seconds, text, note);
     fl_log_progress((double)done / (double)all, text);
 }
 
@@ -48,8 +48,8 @@ static fl_status run_round(fl_run *run, int64_t t)
     const fl_options *o = &run->options;
     bool root = fl_transport_rank(run->transport) == 0;
     double start = fl_clock_seconds();
-    double rate = fl_cosine_lr(o->train.learning_rate, o->train.learning_rate_min, t,
-                               o->fed.num_rounds);
+    double rate =
+        fl_cosine_lr(o->train.learning_rate, o->train.learning_rate_min, t, o->fed.num_rounds);
     fl_round_result result;
     FL_TRY(fl_round_run(run->round, t, rate, &result));
     double seconds = fl_clock_seconds() - start;

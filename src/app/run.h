@@ -25,9 +25,9 @@ typedef struct fl_run {
 
     fl_model_config model_config;
     fl_lora_config lora;
-    fl_params adapter; /* the global one, host memory */
-    fl_model *model;     /* NULL unless hosts_clients */
-    fl_trainer *trainer; /* likewise */
+    fl_params adapter;             /* the global one, host memory */
+    fl_model *model;               /* NULL unless hosts_clients */
+    fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
     size_t most_examples;
     fl_evaluator *evaluator;
@@ -37,9 +37,9 @@ typedef struct fl_run {
     fl_metrics *metrics;
 
     fl_round *round;
-    int64_t start_round;   /* completed before this start */
-    double seconds_start;  /* clock at the start of the first round */
-    double seconds_save;   /* of the last save, told in the next round's metrics */
+    int64_t start_round;  /* completed before this start */
+    double seconds_start; /* clock at the start of the first round */
+    double seconds_save;  /* of the last save, told in the next round's metrics */
 } fl_run;
 
 /* Opens everything from options (already loaded) to the round.  Collective; on error every rank

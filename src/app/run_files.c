@@ -18,8 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5",
-                                        "state.prev.h5", "train.log"};
+static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5", "state.prev.h5",
+                                        "train.log"};
 static const char *const adapter_files[] = {"adapter_model.safetensors", "adapter_config.json"};
 
 /* Keys that may differ between the start and the continuation of a run. */
@@ -33,8 +33,8 @@ static fl_status remove_file(const char *dir, const char *name)
     fl_buf path = {0};
     fl_status status = fl_path_join(&path, dir, name);
     if (status == FL_OK && unlink(fl_buf_text(&path)) != 0 && errno != ENOENT)
-        status = fl_fail(FL_ERR_IO, "%s: cannot be removed: %s", fl_buf_text(&path),
-                         strerror(errno));
+        status =
+            fl_fail(FL_ERR_IO, "%s: cannot be removed: %s", fl_buf_text(&path), strerror(errno));
     fl_buf_fini(&path);
     return status;
 }
@@ -51,6 +51,18 @@ static fl_status remove_adapter(const char *dir, const char *name)
     return status;
 }
 
+/* A process killed inside an atomic write leaves its unfinished file: NAME.tmp-PID-N. */
+static fl_status remove_leftovers(const char *dir)
+{
+    DIR *folder = opendir(dir);
+    if (!folder) return FL_OK;
+    fl_status status = FL_OK;
+    for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
+        if (strstr(entry->d_name, ".tmp-")) status = remove_file(dir, entry->d_name);
+    closedir(folder);
+    return status;
+}
+
 static bool is_checkpoint(const char *name)
 {
     size_t prefix = strlen("checkpoint-");
@@ -58,19 +70,41 @@ static bool is_checkpoint(const char *name)
            strspn(name + prefix, "0123456789") == strlen(name + prefix);
 }
 
+/* Calls `visit` with every adapter folder of the run: adapter, checkpoint-N. */
+static fl_status for_adapters(const char *dir,
+                              fl_status (*visit)(const char *dir, const char *name))
+{
+    DIR *folder = opendir(dir);
+    FL_CHECK(folder, FL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
+    fl_status status = FL_OK;
+    for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
+        if (is_checkpoint(entry->d_name) || strcmp(entry->d_name, "adapter") == 0)
+            status = visit(dir, entry->d_name);
+    closedir(folder);
+    return status;
+}
+
+static fl_status clean_adapter(const char *dir, const char *name)
+{
+    fl_buf path = {0};
+    fl_status status = fl_path_join(&path, dir, name);
+    if (status == FL_OK) status = remove_leftovers(fl_buf_text(&path));
+    fl_buf_fini(&path);
+    return status;
+}
+
+static fl_status remove_all_leftovers(const char *dir)
+{
+    FL_TRY(remove_leftovers(dir));
+    return for_adapters(dir, clean_adapter);
+}
+
 /* Removes what a run leaves, and nothing else. */
 static fl_status remove_run(const char *dir)
 {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++)
         FL_TRY(remove_file(dir, run_files[i]));
-    FL_TRY(remove_adapter(dir, "adapter"));
-    DIR *folder = opendir(dir);
-    FL_CHECK(folder, FL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
-    fl_status status = FL_OK;
-    for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
-        if (is_checkpoint(entry->d_name)) status = remove_adapter(dir, entry->d_name);
-    closedir(folder);
-    return status;
+    return for_adapters(dir, remove_adapter);
 }
 
 static bool is_empty(const char *dir)
@@ -170,12 +204,14 @@ static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
     FL_TRY(fl_path_join(&marker, dir, "config.cfg"));
     bool is_run = fl_path_exists(fl_buf_text(&marker));
     fl_buf_fini(&marker);
-    if (fresh) FL_TRY(remove_run(dir));
+    if (fresh)
+        FL_TRY(remove_run(dir));
     else
         FL_CHECK(is_run || is_empty(dir), FL_ERR_USAGE,
                  "%s is not empty and holds no run; choose another output_dir, or give --fresh to "
                  "use it all the same",
                  dir);
+    FL_TRY(remove_all_leftovers(dir));
     FL_TRY(resume(run, dir, config));
     FL_TRY(write_config(dir, config));
     FL_TRY(open_metrics(run, dir));

@@ -14,8 +14,7 @@ static fl_status open_data(fl_run *run)
     const fl_template *template = fl_template_find(o->data.template);
     fl_buf path = {0};
     FL_TRY(fl_tokenizer_open(&run->tokenizer, o->data.model_name_or_path));
-    fl_status status =
-        fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
+    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
     if (status == FL_OK) status = fl_dataset_load(&run->dataset, fl_buf_text(&path));
     fl_buf_fini(&path);
     FL_TRY(status);
@@ -95,8 +94,7 @@ static fl_status open_model(fl_run *run)
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
-    FL_TRY(fl_model_open(&run->model, o->data.model_name_or_path, run->ops,
-                         longest_sequence(run)));
+    FL_TRY(fl_model_open(&run->model, o->data.model_name_or_path, run->ops, longest_sequence(run)));
     int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};
@@ -121,8 +119,8 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     const fl_options *o = &run->options;
     size_t size = fl_partition_size(&run->partition, client);
     size_t count = examples_of_round(&o->train, size);
-    FL_TRY(fl_participation_records(&o->fed, (uint64_t)o->train.seed, round, client,
-                                    (uint32_t)size, (uint32_t)count, run->positions));
+    FL_TRY(fl_participation_records(&o->fed, (uint64_t)o->train.seed, round, client, (uint32_t)size,
+                                    (uint32_t)count, run->positions));
     const uint32_t *records = run->partition.indices + run->partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
@@ -241,7 +239,8 @@ fl_status fl_run_describe(fl_run *run)
     FL_INFO("adapter   LoRA r %lld, alpha %lld: trainable %zu of %.2f M parameters (%.3f %%)",
             (long long)o->lora.peft_lora_r, (long long)o->lora.peft_lora_alpha, run->adapter.count,
             (double)plan.parameters / 1e6,
-            100.0 * (double)run->adapter.count / (double)(plan.parameters + (int64_t)run->adapter.count));
+            100.0 * (double)run->adapter.count /
+                (double)(plan.parameters + (int64_t)run->adapter.count));
     FL_INFO("federation %s: %lld clients, %lld per round, %lld rounds of %lld steps x %lld x %lld",
             o->fed.fed_alg, (long long)o->fed.num_clients,
             (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,

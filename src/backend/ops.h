@@ -117,9 +117,9 @@ typedef struct fl_backend_ops {
     int64_t (*attention_bwd_scratch)(const fl_attn_shape *shape);
     /* One new token per sequence against a cache.  q[S,H,D]; cache k,v[S,capacity,KV,D] holds
      * lengths[s] entries, the new one included.  out[S,H,D].  overwrite */
-    void (*attention_decode)(float *out, const float *q, const float *k_cache,
-                             const float *v_cache, const int32_t *lengths, int64_t S,
-                             int64_t capacity, int64_t H, int64_t KV, int64_t D, float scale);
+    void (*attention_decode)(float *out, const float *q, const float *k_cache, const float *v_cache,
+                             const int32_t *lengths, int64_t S, int64_t capacity, int64_t H,
+                             int64_t KV, int64_t D, float scale);
 
     /* -- loss --------------------------------------------------------------------------------- */
     /* In place on logits[N,V]: loss[n] = logsumexp(logits[n]) - logits[n,target[n]], and when grad

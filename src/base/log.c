@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -103,16 +104,21 @@ void fl_log(fl_log_level level, const char *format, ...)
     copy_to_file(text);
 }
 
+/* Columns of the terminal a bar may be drawn on, 0 for none.  mpirun gives its ranks a terminal of
+ * no size, wherever its own output goes: there FEDLLM_PROGRESS=1 says that a person is watching. */
 static size_t terminal_width(void)
 {
     struct winsize window;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) return 80;
-    return window.ws_col;
+    if (!isatty(STDOUT_FILENO)) return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) return window.ws_col;
+    const char *watched = getenv("FEDLLM_PROGRESS");
+    return watched && strcmp(watched, "1") == 0 ? 80 : 0;
 }
 
 void fl_log_progress(double fraction, const char *text)
 {
-    if (logger.rank != 0 || logger.level < FL_LOG_INFO || !isatty(STDOUT_FILENO)) return;
+    size_t width = terminal_width(); /* a line that wraps could not be overwritten */
+    if (logger.rank != 0 || logger.level < FL_LOG_INFO || width == 0) return;
     double now = fl_clock_seconds();
     if (logger.has_bar && now - logger.bar_time < redraw_seconds && fraction < 1) return;
     if (!(fraction > 0)) fraction = 0; /* NaN too */
@@ -123,7 +129,6 @@ void fl_log_progress(double fraction, const char *text)
         bar[i] = i < full ? '#' : '.';
     char line[512];
     snprintf(line, sizeof line, "[%s] %3d%% %s", bar, (int)(fraction * 100), text);
-    size_t width = terminal_width(); /* a line that wraps could not be overwritten */
     if (strlen(line) >= width) line[width - 1] = 0;
     make_printable(line);
     fprintf(stdout, "\r%s\033[K", line);

@@ -27,6 +27,7 @@ void fl_log(fl_log_level level, const char *format, ...) __attribute__((format(p
 
 /* A progress bar on the last line of the terminal, overwritten by the next call and wiped by the
  * next fl_log; nothing when stdout is not a terminal or rank is not 0.  fraction in [0, 1].
+ * Under mpirun a terminal cannot be recognised; there FEDLLM_PROGRESS=1 switches the bar on.
  * May be called as often as one likes: drawn at most ten times a second. */
 void fl_log_progress(double fraction, const char *text);
 

@@ -32,7 +32,8 @@ void fl_batch_fini(fl_batch *batch)
     *batch = (fl_batch){0};
 }
 
-/* Adds one example behind what is there; there is room for it. */
+/* Adds one example behind what is there; there is room for it.  The shift by one is here and
+ * nowhere else: row t of the batch predicts the label of the token after it. */
 static void add_sequence(fl_batch *batch, const fl_examples *examples, size_t index)
 {
     const size_t first = examples->offset[index];

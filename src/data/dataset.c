@@ -62,6 +62,8 @@ static fl_status unknown_kind(const json_t *record, const char *where)
     return status;
 }
 
+/* A later record that belongs to another kind is an error there: files that mix kinds are nearly
+ * always two data sets that were joined by mistake. */
 static fl_status find_kind(struct reader *reader, const json_t *record)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -143,6 +145,8 @@ static void trim(const char **text, size_t *length)
         (*length)--;
 }
 
+/* An array is parsed as a whole; its tree takes several times the size of the file until it is
+ * released.  JSON Lines need one line at a time. */
 static fl_status read_array(struct reader *reader, const char *text, size_t length)
 {
     json_t *array;
@@ -170,6 +174,7 @@ static fl_status read_line(struct reader *reader, const char *text, size_t lengt
     return status;
 }
 
+/* Empty lines are skipped but counted, so that an error names the line an editor shows. */
 static fl_status read_lines(struct reader *reader, const char *text, size_t length)
 {
     size_t number = 1;

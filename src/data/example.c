@@ -48,7 +48,7 @@ static fl_status add_sequence(fl_examples *examples, const int32_t *ids, size_t 
     return FL_OK;
 }
 
-/* The first label of a sequence is nobody's target. */
+/* The first label of a sequence is nobody's target: no token stands in front of it. */
 static size_t count_targets(const int32_t *labels, size_t length)
 {
     size_t count = 0;
@@ -107,7 +107,8 @@ static size_t find_marker_ids(const struct maker *maker)
     return 0;
 }
 
-/* End of the last response key in text[0, limit), 0 when there is none. */
+/* End of the last response key in text[0, limit), 0 when there is none.  The limit is where the
+ * kept tokens end: a key that was cut off must not be found. */
 static size_t find_key_text(const struct maker *maker, size_t limit)
 {
     const char *key = maker->template->response_key;
@@ -166,6 +167,8 @@ static fl_status prepare_marker(struct maker *maker)
     return FL_OK;
 }
 
+/* The pad rule stands behind the marker rule in the code and before it in the reference; both only
+ * take labels away, so the order does not matter as long as no marker holds the pad token. */
 static fl_status add_record(fl_examples *examples, struct maker *maker, const fl_record *record,
                             int64_t seq_length)
 {

@@ -1,5 +1,5 @@
 /* Encoding as a whole, and what a tokenizer tells about itself.  Decoding: tokenizer_decode.c. */
-#include "data/tokenizer_impl.h"
+#include "data/tokenizer_encode.h"
 
 #include <string.h>
 
@@ -34,7 +34,8 @@ static fl_status encode_words(const fl_tokenizer *tokenizer, fl_encode_work *wor
     return FL_OK;
 }
 
-/* A piece of normalised text without added tokens. */
+/* A piece of normalised text without added tokens.  Metaspace works on a copy, since the
+ * normalised text is still needed for the pieces behind this one. */
 static fl_status encode_piece(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice piece,
                               fl_tokens *out)
 {

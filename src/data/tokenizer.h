@@ -4,7 +4,8 @@
  * of Hugging Face's `tokenizers` library: added tokens are cut out of the text, every piece between
  * them is normalised on its own, split into characters (characters that the vocabulary lacks into
  * <0xNN> byte tokens) and merged by rank.  Anything in the file that is not handled is an error
- * when the file is opened, never another result.
+ * when the file is opened, never another result.  Its members truncation and padding are not used:
+ * example.c cuts, and nothing is padded.
  *
  * Two rules of our own:
  * - Added tokens marked special, and the bos, eos, unk and pad tokens of tokenizer_config.json, are

@@ -5,7 +5,7 @@
  * result, since the merges of two words are independent.  In a word the possible merges wait in a
  * heap, so a word of n characters takes O(n log n).
  */
-#include "data/tokenizer_impl.h"
+#include "data/tokenizer_encode.h"
 #include "data/utf8.h"
 
 fl_status fl_tokens_add(fl_tokens *tokens, int32_t id, fl_span span)
@@ -57,7 +57,8 @@ static uint64_t heap_pop(fl_encode_work *work)
     return top;
 }
 
-/* Notes that symbol `at` may be joined with the one after it. */
+/* Notes that symbol `at` may be joined with the one after it.  Entries are never taken out of the
+ * heap when a neighbour changes; they are checked when their turn comes. */
 static fl_status propose(const fl_merges *merges, fl_encode_work *work, int32_t at)
 {
     const fl_symbol *symbol = &work->symbols[at];
@@ -109,6 +110,9 @@ static fl_status finish_word(const fl_tokenizer *tokenizer, fl_encode_work *work
     return FL_OK;
 }
 
+/* false only if no merge at all can ever join what ends in `left` with what starts with `right`.
+ * Three bits per symbol say less than a table of pairs would, but they stay in the cache, and for
+ * Llama they part the text at every space. */
 static bool can_join(const fl_tokenizer *tokenizer, int32_t left, int32_t right)
 {
     if (!tokenizer->can_cut) return true;

@@ -43,6 +43,7 @@ static bool is_at(const fl_piece *text, size_t at, const fl_piece *what)
            memcmp(text->text + at, what->text, what->length) == 0;
 }
 
+/* Within a piece only: a pattern over two tokens is none, as in Hugging Face's decoder. */
 static fl_status replace(pieces *out, const fl_piece *piece, const fl_step *step)
 {
     for (size_t at = 0; at < piece->length;) {

@@ -3,7 +3,7 @@
 #define FL_DATA_TOKENIZER_LOAD_H
 
 #include "base/json.h"
-#include "data/tokenizer_impl.h"
+#include "data/tokenizer_encode.h"
 
 enum { FL_MAX_VOCAB = 1 << 22 }; /* ids above are taken for a damaged file */
 

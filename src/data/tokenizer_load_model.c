@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-/* Raises *largest to the largest id of the vocabulary. */
+/* The table of ids is as long as the largest id, so its size is known and limited before anything
+ * is allocated: both scans run first, over the model's tokens and over the added ones.  Gaps
+ * between ids are fine, since models are padded to round sizes.  Raises *largest. */
 static fl_status scan_vocab(const json_t *vocab, const char *path, int64_t *largest)
 {
     const char *text;
@@ -31,6 +33,7 @@ static fl_status scan_added(const json_t *added, const char *path, int64_t *larg
     return FL_OK;
 }
 
+/* Two texts with one id would decode to whichever came last; Hugging Face does not notice. */
 static fl_status put_token(fl_tokenizer *tokenizer, int64_t id, const char *text, bool in_model,
                            const char *path)
 {
@@ -57,7 +60,8 @@ static fl_status load_vocab(fl_tokenizer *tokenizer, const json_t *vocab, const 
     return FL_OK;
 }
 
-/* Ids of two parts and of what they join to; false when one of the three is no token. */
+/* Ids of two parts and of what they join to; false when one of the three is no token, or when
+ * *status has become an error.  A part must not be empty: it would join with anything. */
 static bool find_merge(const fl_vocab *vocab, fl_piece left, fl_piece right, fl_buf *scratch,
                        fl_merge *merge, fl_status *status)
 {
@@ -120,7 +124,8 @@ static fl_status load_merges(fl_tokenizer *tokenizer, const json_t *merges, cons
     return status;
 }
 
-/* Finds <0x00> to <0xFF>.  A vocabulary with none of them has no byte fallback. */
+/* Finds <0x00> to <0xFF>.  A vocabulary with none of them has no byte fallback.  With some of them
+ * Hugging Face puts unk tokens behind bytes that they stand in front of; nobody needs that. */
 static fl_status find_bytes(fl_tokenizer *tokenizer, const char *path)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -177,6 +182,7 @@ fl_status fl_load_model(fl_tokenizer *tokenizer, const json_t *root, const char 
     return fl_bpe_prepare(tokenizer);
 }
 
+/* The sets were allocated for all tokens that can come. */
 static void append(fl_added_set *set, const fl_added *added)
 {
     set->items[set->count++] = *added;
@@ -228,6 +234,8 @@ static fl_status add_token(fl_tokenizer *tokenizer, const json_t *token, fl_enco
              (long long)id, (int)present);
     if (present < 0) FL_TRY(put_token(tokenizer, id, text, false, path));
 
+    // Hugging Face gives an added token the next free id, whatever the file says; we take the
+    // file's, which is what the model was trained with.
     fl_vocab_entry *entry = &tokenizer->vocab.entries[id];
     FL_CHECK(!entry->is_added, FL_ERR_INPUT, "%s: added token \"%.60s\" is listed twice", path,
              text);

@@ -69,7 +69,8 @@ static fl_status read_decoder(fl_tokenizer *tokenizer, fl_step *step, const json
     return FL_OK;
 }
 
-/* One object, or a Sequence of them under `list`. */
+/* One object, or a Sequence of them under `list`.  A Sequence in a Sequence would need recursion
+ * on what stands in the file; no exporter writes one, so it is refused like an unknown step. */
 static fl_status read_steps(fl_tokenizer *tokenizer, fl_steps *steps, const json_t *object,
                             const char *list, read_step read, const char *path)
 {
@@ -144,7 +145,8 @@ fl_status fl_load_pre_tokenizer(fl_tokenizer *tokenizer, const json_t *root, con
     return FL_OK;
 }
 
-/* Adds the ids that a special token of the template stands for. */
+/* Adds the ids that a special token of the template stands for.  A template names its tokens by a
+ * key of its own; what counts are the ids under that key. */
 static fl_status add_around(const fl_tokenizer *tokenizer, fl_around *around, const json_t *piece,
                             const json_t *specials, const char *path)
 {
@@ -167,6 +169,7 @@ static fl_status add_around(const fl_tokenizer *tokenizer, fl_around *around, co
     return FL_OK;
 }
 
+/* Only "single" is read: pairs of texts are for models that compare two sentences. */
 static fl_status read_template(fl_tokenizer *tokenizer, const json_t *object, const char *path)
 {
     json_t *single, *specials;

@@ -1,5 +1,5 @@
 /* Text before the merges: added tokens are found, the pieces between them normalised. */
-#include "data/tokenizer_impl.h"
+#include "data/tokenizer_encode.h"
 #include "data/utf8.h"
 
 #include <stdlib.h>
@@ -41,6 +41,8 @@ fl_slice fl_slice_of(const fl_norm *norm, size_t begin, size_t end)
                         : (fl_slice){norm->text + begin, norm->span + begin, end - begin};
 }
 
+/* From left to right without overlaps.  Comparing bytes is enough: in UTF-8 no character starts
+ * inside another one. */
 static fl_status replace(fl_norm *out, const fl_slice *in, const fl_step *step)
 {
     const fl_piece *pattern = &step->pattern;
@@ -73,6 +75,7 @@ fl_status fl_apply_step(fl_norm *out, const fl_slice *in, const fl_step *step)
     return add_slice(out, in, 0, in->length);
 }
 
+/* The rest of the tokenizer may rely on valid UTF-8, since all text passes here. */
 static fl_status copy_text(fl_norm *out, const char *text, size_t begin, size_t end)
 {
     out->length = 0;
@@ -147,7 +150,8 @@ void fl_added_set_sort(fl_added_set *set)
     set->start[256] = (uint32_t)item;
 }
 
-/* The longest added token that starts at text[at], or NULL. */
+/* The longest added token that starts at text[at], or NULL.  Files have few added tokens, nearly
+ * all with the same first byte, so a search tree would not pay. */
 static const fl_added *match_at(const fl_added_set *set, const char *text, size_t length, size_t at)
 {
     const unsigned char first = (unsigned char)text[at];

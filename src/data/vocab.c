@@ -21,7 +21,7 @@ fl_status fl_vocab_init(fl_vocab *vocab, fl_arena *arena, int32_t size, size_t c
     return FL_OK;
 }
 
-/* FNV-1a, 64 bits, folded. */
+/* FNV-1a, 64 bits, folded: tokens are a few bytes long, where it is as fast as any. */
 static size_t hash_text(const char *text, size_t length)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
@@ -76,6 +76,7 @@ fl_status fl_merges_init(fl_merges *merges, fl_arena *arena, size_t count)
     return FL_OK;
 }
 
+/* Ranks of a pair that is listed twice: the last one counts, as in Hugging Face's map. */
 void fl_merges_put(fl_merges *merges, fl_merge merge)
 {
     size_t slot = fl_merge_slot(merges, merge.left, merge.right);

@@ -11,7 +11,7 @@
 
 /* What the server has after a round: the exact sum of the updates that were kept. */
 typedef struct fl_round_sum {
-    const int64_t *sum;    /* [count] on the grid, see fed/update.h */
+    const int64_t *sum; /* [count] on the grid, see fed/update.h */
     int grid;
     uint64_t total_weight; /* of the clients in the sum; >= 1 */
 } fl_round_sum;

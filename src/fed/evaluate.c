@@ -48,8 +48,11 @@ fl_status fl_evaluator_create(fl_evaluator **out, const fl_eval_set *set,
     fl_evaluator *e;
     FL_TRY(fl_alloc(&e, 1, sizeof *e));
     size_t hosts = (size_t)fl_placement_hosts(fl_transport_size(transport));
-    *e = (fl_evaluator){.set = set, .config = config, .tokenizer = tokenizer,
-                        .transport = transport, .batch = (size_t)config->eval_batch,
+    *e = (fl_evaluator){.set = set,
+                        .config = config,
+                        .tokenizer = tokenizer,
+                        .transport = transport,
+                        .batch = (size_t)config->eval_batch,
                         .per_rank = (set->count + hosts - 1) / hosts};
     fl_status status = allocate(e);
     if (status == FL_OK && decoder && set->count)
@@ -111,8 +114,7 @@ static fl_tokens_view pack_prompts(fl_evaluator *e, const size_t *items, size_t 
         }
     }
     e->cu[count] = T;
-    return (fl_tokens_view){
-        .ids = e->ids, .pos = e->pos, .cu = e->cu, .S = (int64_t)count, .T = T};
+    return (fl_tokens_view){.ids = e->ids, .pos = e->pos, .cu = e->cu, .S = (int64_t)count, .T = T};
 }
 
 static fl_status answer_batch(fl_evaluator *e, const size_t *items, size_t count,
@@ -156,8 +158,8 @@ fl_status fl_evaluate(fl_evaluator *e, const fl_eval_answer **answers)
     *answers = NULL;
     if (e->set->count == 0) return FL_OK;
     FL_TRY(fl_agree(e->transport, answer_mine(e)));
-    FL_TRY(fl_transport_gather(e->transport, 0, e->mine, e->per_rank * sizeof *e->mine,
-                               e->gathered));
+    FL_TRY(
+        fl_transport_gather(e->transport, 0, e->mine, e->per_rank * sizeof *e->mine, e->gathered));
     if (fl_transport_rank(e->transport) != 0) return FL_OK;
     size_t total = e->per_rank * (size_t)fl_transport_size(e->transport);
     for (size_t i = 0; i < total; i++)

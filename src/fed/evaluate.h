@@ -13,10 +13,10 @@
 #include "model/generate.h"
 
 typedef struct fl_eval_config {
-    const char *eval_data;  /* a file of records, or a folder of them (one domain a file); "" none */
-    int64_t eval_freq;      /* rounds between evaluations; 0: before the first and after the last */
-    int64_t eval_samples;   /* items per file at the most; 0: all */
-    int64_t eval_batch;     /* prompts answered at a time */
+    const char *eval_data; /* a file of records, or a folder of them (one domain a file); "" none */
+    int64_t eval_freq;     /* rounds between evaluations; 0: before the first and after the last */
+    int64_t eval_samples;  /* items per file at the most; 0: all */
+    int64_t eval_batch;    /* prompts answered at a time */
     int64_t max_new_tokens; /* of an answer */
 } fl_eval_config;
 

@@ -101,8 +101,8 @@ static fl_status add_item(reader *r, const fl_record *record)
     fl_buf_clear(&r->text);
     FL_TRY(fl_template_render_prompt(&r->text, r->template, record->instruction,
                                      record->instruction_length));
-    FL_TRY(fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length, true,
-                               &r->tokens));
+    FL_TRY(
+        fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length, true, &r->tokens));
     FL_TRY(fl_grow(&set->items, &r->capacity, set->count + 1, sizeof *set->items));
     fl_eval_item item = {.domain = set->num_domains, .prompt_length = (int64_t)r->tokens.count};
     int32_t *ids;
@@ -110,8 +110,8 @@ static fl_status add_item(reader *r, const fl_record *record)
     memcpy(ids, r->tokens.ids, r->tokens.count * sizeof *ids);
     item.prompt = ids;
     char *instruction;
-    FL_TRY(fl_arena_text(set->arena, &instruction, record->instruction,
-                         record->instruction_length));
+    FL_TRY(
+        fl_arena_text(set->arena, &instruction, record->instruction, record->instruction_length));
     item.instruction = instruction;
     FL_TRY(trimmed(set->arena, &item.expected, record->response, record->response_length));
     if (item.prompt_length > set->longest_prompt) set->longest_prompt = item.prompt_length;

@@ -38,8 +38,8 @@ struct fl_round {
     int32_t *plan;       /* [1 + 2K] count, clients, ranks: as broadcast */
     double *cost, *load; /* [K], [size] */
     int grid;
-    int64_t *sum;        /* [global->count] */
-    float *y;            /* [global->count] */
+    int64_t *sum;                  /* [global->count] */
+    float *y;                      /* [global->count] */
     fl_client_report *reports;     /* [K] of this rank */
     fl_client_report *all_reports; /* [size * K] rank 0 */
     rank_report *all_ranks;        /* [size] rank 0 */
@@ -68,8 +68,7 @@ static fl_status allocate(fl_round *r)
 static fl_status choose(fl_round *r, int64_t t)
 {
     const fl_round_env *env = &r->env;
-    if (env->algorithm->choose)
-        return env->algorithm->choose(env->fed, t, r->clients, &r->count);
+    if (env->algorithm->choose) return env->algorithm->choose(env->fed, t, r->clients, &r->count);
     r->count = fl_participation_count(env->fed);
     return fl_participation_choose(env->fed, env->seed, t, r->clients);
 }
@@ -144,8 +143,8 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, uint32_
     const fl_round_env *env = &r->env;
     double start = fl_clock_seconds();
     fl_local_result local = {0};
-    FL_TRY(env->train_client(env->context, t, client, learning_rate, env->global->data, r->y,
-                             &local));
+    FL_TRY(
+        env->train_client(env->context, t, client, learning_rate, env->global->data, r->y, &local));
     fl_update_fault fault = FL_UPDATE_NOT_FINITE;
     if (local.finite)
         fault = fl_update_add(r->sum, env->global->data, r->y, env->global->count,

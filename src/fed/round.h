@@ -39,17 +39,17 @@ typedef struct fl_client_report {
 
 /* Sum over the rounds is not kept: constant memory. */
 typedef struct fl_round_result {
-    int64_t round;         /* counted from 0 */
+    int64_t round; /* counted from 0 */
     double learning_rate;
-    double loss;           /* sample-weighted mean over the clients that answered; NaN if none */
+    double loss; /* sample-weighted mean over the clients that answered; NaN if none */
     int64_t tokens;
-    int64_t num_clients;   /* selected */
-    int64_t num_answered;  /* kept in the mean */
+    int64_t num_clients;             /* selected */
+    int64_t num_answered;            /* kept in the mean */
     const fl_client_report *reports; /* [num_clients] ascending by client; valid until the next
                                         round */
-    double seconds_train;     /* longest of any rank */
-    double seconds_transfer;  /* rank 0: broadcast and reduction */
-    double seconds_wait;      /* rank 0: until the slowest rank had trained */
+    double seconds_train;            /* longest of any rank */
+    double seconds_transfer;         /* rank 0: broadcast and reduction */
+    double seconds_wait;             /* rank 0: until the slowest rank had trained */
     double seconds_aggregate;
     uint64_t bytes_down, bytes_up; /* adapter bytes sent to, and update bytes taken from, hosts */
     uint64_t peak_memory;          /* bytes, largest of any rank */
@@ -61,9 +61,9 @@ typedef struct fl_round fl_round;
 fl_status fl_round_create(fl_round **out, const fl_round_env *env);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 
-/* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank 0.
- * A client whose update is not usable is warned about and left out; the round goes on.
- * An error of any rank is returned on all ranks. */
+/* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank
+ * 0. A client whose update is not usable is warned about and left out; the round goes on. An error
+ * of any rank is returned on all ranks. */
 fl_status fl_round_run(fl_round *round, int64_t t, double learning_rate, fl_round_result *result);
 
 #endif

@@ -1,7 +1,7 @@
 /* Sums of client updates that are the same bits in any order and on any number of ranks.
  *
- * A client's update is its change of the adapter, Delta = y - w.  The server announces a grid: Delta
- * is multiplied by the client's weight n and by 2^grid, rounded once to a 64-bit integer, and
+ * A client's update is its change of the adapter, Delta = y - w.  The server announces a grid:
+ * Delta is multiplied by the client's weight n and by 2^grid, rounded once to a 64-bit integer, and
  * integers add exactly.  The grid is chosen so that no sum can overflow while every
  * |Delta| < FL_UPDATE_LIMIT; each update is rounded by less than 2^-51 of the mean, which fp32 does
  * not see.

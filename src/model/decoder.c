@@ -91,8 +91,12 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
     d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
     d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
     d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
-    d->shape = (fl_attn_shape){.cu = d->cu, .S = tokens->S, .T = tokens->T, .H = c->num_heads,
-                               .KV = c->num_kv_heads, .D = c->head_dim,
+    d->shape = (fl_attn_shape){.cu = d->cu,
+                               .S = tokens->S,
+                               .T = tokens->T,
+                               .H = c->num_heads,
+                               .KV = c->num_kv_heads,
+                               .D = c->head_dim,
                                .scale = 1.0f / sqrtf((float)c->head_dim)};
     return FL_OK;
 }
@@ -103,8 +107,7 @@ static fl_status load_targets(fl_decoder *d, const fl_targets_view *targets)
     FL_CHECK(targets->N <= d->shape.T, FL_ERR_INTERNAL, "more targets than tokens");
     for (size_t n = 0; n < N; n++)
         FL_CHECK(targets->rows[n] >= 0 && targets->rows[n] < d->shape.T &&
-                     targets->targets[n] >= 0 &&
-                     targets->targets[n] < d->model->config.vocab_size,
+                     targets->targets[n] >= 0 && targets->targets[n] < d->model->config.vocab_size,
                  FL_ERR_INPUT, "target %d at row %d is outside the batch or the vocabulary",
                  targets->targets[n], targets->rows[n]);
     d->ops->copy_in(d->loss_rows, targets->rows, N * sizeof *d->loss_rows);

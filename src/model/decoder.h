@@ -1,9 +1,10 @@
-/* Forward and backward of the decoder with a LoRA adapter, on packed batches, through the ops table.
+/* Forward and backward of the decoder with a LoRA adapter, on packed batches, through the ops
+ * table.
  *
- * An fl_decoder is the workspace for one model: all activations for `max_tokens` tokens are laid out
- * in one block when it is created, nothing is allocated afterwards.  Life: fl_decoder_create, then
- * any number of fl_decoder_set_adapter / fl_decoder_loss / fl_decoder_logits, fl_decoder_destroy.
- * Not thread-safe; one per rank.
+ * An fl_decoder is the workspace for one model: all activations for `max_tokens` tokens are laid
+ * out in one block when it is created, nothing is allocated afterwards.  Life: fl_decoder_create,
+ * then any number of fl_decoder_set_adapter / fl_decoder_loss / fl_decoder_logits,
+ * fl_decoder_destroy. Not thread-safe; one per rank.
  *
  * What is kept of a layer for the backward pass: its input, q, k, v after RoPE, attention output,
  * log-sum-exp, the residual before the MLP, gate and up, and x A^T of every adapted linear.
@@ -62,8 +63,8 @@ typedef struct fl_dropout_keys {
  * keys = NULL: no dropout.  N = 0 gives 0 and adds nothing.
  * Errors: FL_ERR_INTERNAL when the batch exceeds the limits. */
 fl_status fl_decoder_loss(fl_decoder *decoder, const fl_tokens_view *tokens,
-                          const fl_targets_view *targets, const fl_dropout_keys *keys,
-                          double *loss, float *grads);
+                          const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
+                          float *grads);
 
 /* nll[n] = -log p(targets[n]) (host memory), weights are not used. */
 fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,

@@ -1,4 +1,5 @@
-/* The backward pass.  The base is frozen: only dX chains through it; gradients exist for A and B. */
+/* The backward pass.  The base is frozen: only dX chains through it; gradients exist for A and B.
+ */
 #include "model/decoder_internal.h"
 
 /* From dy [T, rows] of one linear with input x [T, cols]: adds dA, dB to grads, and unless dx is

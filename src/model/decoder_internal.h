@@ -6,20 +6,20 @@
 
 /* Where one adapted linear finds its part of the adapter. */
 typedef struct fl_lora_slot {
-    size_t a, b;  /* element offsets of A [R, cols] and B [rows, R] in the adapter */
-    float *t;     /* [T, R] = dropout(x) A^T of the last forward pass, kept when backward */
+    size_t a, b; /* element offsets of A [R, cols] and B [rows, R] in the adapter */
+    float *t;    /* [T, R] = dropout(x) A^T of the last forward pass, kept when backward */
 } fl_lora_slot;
 
 /* Activations of one layer that the backward pass reads.  Without backward all layers share one. */
 typedef struct fl_layer_state {
-    float *x_in;   /* [T, C] residual at the layer's start */
-    float *rstd1;  /* [T] */
-    float *q;      /* [T, H*D] after RoPE */
-    float *k, *v;  /* [T, KV*D], k after RoPE */
-    float *att;    /* [T, H*D] */
-    float *lse;    /* [T, H] */
-    float *x_mid;  /* [T, C] residual before the MLP */
-    float *rstd2;  /* [T] */
+    float *x_in;      /* [T, C] residual at the layer's start */
+    float *rstd1;     /* [T] */
+    float *q;         /* [T, H*D] after RoPE */
+    float *k, *v;     /* [T, KV*D], k after RoPE */
+    float *att;       /* [T, H*D] */
+    float *lse;       /* [T, H] */
+    float *x_mid;     /* [T, C] residual before the MLP */
+    float *rstd2;     /* [T] */
     float *gate, *up; /* [T, F] */
     fl_lora_slot slot[FL_NUM_MODULES];
 } fl_layer_state;
@@ -31,7 +31,7 @@ struct fl_decoder {
     const fl_backend_ops *ops;
     fl_lora_config lora;
     fl_decoder_limits limits;
-    const float *adapter; /* NULL: bare base */
+    const float *adapter;   /* NULL: bare base */
     fl_layer_state *layers; /* [num_layers] */
     float *x_out;           /* [T, C] residual after the last layer */
 
@@ -41,12 +41,12 @@ struct fl_decoder {
     float *dropped; /* [T, max(C, H*D, F)] dropout(x); NULL when dropout is 0 */
 
     /* backward only */
-    float *dx;              /* [T, C] gradient of the residual */
-    float *dnorm;           /* [T, C] */
-    float *dact, *dup;      /* [T, F] */
-    float *dq, *dk, *dv;    /* as q, k, v */
-    float *datt;            /* [T, H*D] */
-    float *dt;              /* [T, R] */
+    float *dx;           /* [T, C] gradient of the residual */
+    float *dnorm;        /* [T, C] */
+    float *dact, *dup;   /* [T, F] */
+    float *dq, *dk, *dv; /* as q, k, v */
+    float *datt;         /* [T, H*D] */
+    float *dt;           /* [T, R] */
     float *attn_scratch;
 
     /* loss, FL_LOSS_CHUNK rows */
@@ -54,7 +54,7 @@ struct fl_decoder {
     double *rows_loss;
 
     /* device copies of the batch */
-    int32_t *ids, *pos, *cu; /* [T] [T] [S+1] */
+    int32_t *ids, *pos, *cu;      /* [T] [T] [S+1] */
     int32_t *loss_rows, *targets; /* [T] */
     float *weights;               /* [T] */
 

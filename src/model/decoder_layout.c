@@ -64,8 +64,11 @@ static void layout_backward(cursor *at, fl_decoder *d)
     d->dv = take_floats(at, T, KVD);
     d->datt = take_floats(at, T, HD);
     d->dt = take_floats(at, T, d->lora.r);
-    fl_attn_shape largest = {.S = d->limits.max_sequences, .T = T, .H = c->num_heads,
-                             .KV = c->num_kv_heads, .D = c->head_dim};
+    fl_attn_shape largest = {.S = d->limits.max_sequences,
+                             .T = T,
+                             .H = c->num_heads,
+                             .KV = c->num_kv_heads,
+                             .D = c->head_dim};
     d->attn_scratch = take_floats(at, d->ops->attention_bwd_scratch(&largest), 1);
 }
 
@@ -93,8 +96,10 @@ size_t fl_decoder_layout(fl_decoder *d, char *base)
     cursor at = {.base = base};
     int64_t T = d->limits.max_tokens, C = c->hidden_size;
     for (int64_t l = 0; l < c->num_layers; l++) {
-        if (l == 0 || d->limits.backward) layout_layer(&at, d, &d->layers[l]);
-        else share_layer(&d->layers[l], &d->layers[0]);
+        if (l == 0 || d->limits.backward)
+            layout_layer(&at, d, &d->layers[l]);
+        else
+            share_layer(&d->layers[l], &d->layers[0]);
     }
     d->x_out = take_floats(&at, T, C);
     d->norm = take_floats(&at, T, C);

@@ -5,12 +5,12 @@
 struct fl_generator {
     fl_decoder *decoder;
     int64_t max_sequences, capacity;
-    float *cache;               /* [layer][k or v][S, capacity, KV, D] */
-    int32_t *device_lengths;    /* [S], the new token included */
-    int32_t *device_next;       /* [S] */
-    void *block;                /* backend memory of the three above */
+    float *cache;                             /* [layer][k or v][S, capacity, KV, D] */
+    int32_t *device_lengths;                  /* [S], the new token included */
+    int32_t *device_next;                     /* [S] */
+    void *block;                              /* backend memory of the three above */
     int32_t *ids, *pos, *cu, *lengths, *rows; /* host: [S], cu [S+1] */
-    bool *done;                 /* [S] */
+    bool *done;                               /* [S] */
     fl_arena *arena;
 };
 
@@ -53,8 +53,7 @@ fl_status fl_generator_create(fl_generator **out, fl_decoder *decoder, int64_t m
               max_sequences <= decoder->limits.max_sequences);
     fl_generator *g;
     FL_TRY(fl_alloc(&g, 1, sizeof *g));
-    *g = (fl_generator){
-        .decoder = decoder, .max_sequences = max_sequences, .capacity = capacity};
+    *g = (fl_generator){.decoder = decoder, .max_sequences = max_sequences, .capacity = capacity};
     fl_status status = prepare(g);
     if (status != FL_OK) {
         fl_generator_destroy(g);

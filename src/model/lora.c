@@ -9,8 +9,8 @@
 static const struct {
     const char *name, *path;
 } modules[FL_NUM_MODULES] = {
-    [FL_Q_PROJ] = {"q_proj", "self_attn.q_proj"},  [FL_K_PROJ] = {"k_proj", "self_attn.k_proj"},
-    [FL_V_PROJ] = {"v_proj", "self_attn.v_proj"},  [FL_O_PROJ] = {"o_proj", "self_attn.o_proj"},
+    [FL_Q_PROJ] = {"q_proj", "self_attn.q_proj"},    [FL_K_PROJ] = {"k_proj", "self_attn.k_proj"},
+    [FL_V_PROJ] = {"v_proj", "self_attn.v_proj"},    [FL_O_PROJ] = {"o_proj", "self_attn.o_proj"},
     [FL_GATE_PROJ] = {"gate_proj", "mlp.gate_proj"}, [FL_UP_PROJ] = {"up_proj", "mlp.up_proj"},
     [FL_DOWN_PROJ] = {"down_proj", "mlp.down_proj"},
 };
@@ -28,9 +28,10 @@ const char *fl_module_path(fl_module module)
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols)
 {
     int64_t C = config->hidden_size, F = config->intermediate_size;
-    int64_t HD = config->num_heads * config->head_dim, KVD = config->num_kv_heads * config->head_dim;
+    int64_t HD = config->num_heads * config->head_dim,
+            KVD = config->num_kv_heads * config->head_dim;
     const int64_t shapes[FL_NUM_MODULES][2] = {
-        [FL_Q_PROJ] = {HD, C},   [FL_K_PROJ] = {KVD, C}, [FL_V_PROJ] = {KVD, C},
+        [FL_Q_PROJ] = {HD, C},   [FL_K_PROJ] = {KVD, C},  [FL_V_PROJ] = {KVD, C},
         [FL_O_PROJ] = {C, HD},   [FL_GATE_PROJ] = {F, C}, [FL_UP_PROJ] = {F, C},
         [FL_DOWN_PROJ] = {C, F},
     };

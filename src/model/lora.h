@@ -1,7 +1,8 @@
 /* LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + (alpha / r) B A dropout(x).
  *
  * The adapter is an fl_params whose names are PEFT's, layer by layer, module by module, A before B:
- * base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [r, in], ...lora_B.weight [out, r].
+ * base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [r, in], ...lora_B.weight [out,
+ * r].
  */
 #ifndef FL_MODEL_LORA_H
 #define FL_MODEL_LORA_H

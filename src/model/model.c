@@ -136,7 +136,8 @@ static fl_status allocate(fl_model *model)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-/* The sizes of config.json are believed, and memory taken for them, once the files bear them out. */
+/* The sizes of config.json are believed, and memory taken for them, once the files bear them out.
+ */
 static fl_status check_last_layer(fl_model *model)
 {
     char name[128];

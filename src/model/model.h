@@ -16,14 +16,14 @@ typedef struct fl_layer {
 typedef struct fl_model {
     fl_model_config config;
     const fl_backend_ops *ops;
-    fl_weight embedding;  /* [V, C] */
-    fl_weight head;       /* [V, C]; the embedding when tied */
-    float *final_norm;    /* [C] */
-    fl_layer *layers;     /* [num_layers] */
-    float *cos_table;     /* [positions, D/2] */
-    float *sin_table;     /* [positions, D/2] */
-    int64_t positions;    /* longest sequence the tables serve */
-    size_t weight_bytes;  /* of the frozen base, as stored */
+    fl_weight embedding; /* [V, C] */
+    fl_weight head;      /* [V, C]; the embedding when tied */
+    float *final_norm;   /* [C] */
+    fl_layer *layers;    /* [num_layers] */
+    float *cos_table;    /* [positions, D/2] */
+    float *sin_table;    /* [positions, D/2] */
+    int64_t positions;   /* longest sequence the tables serve */
+    size_t weight_bytes; /* of the frozen base, as stored */
     struct fl_weights *files;
     fl_arena *arena;
     float *block; /* backend memory of norms and tables */

@@ -46,8 +46,10 @@ fl_status fl_params_like(fl_params *out, const fl_params *other)
         status = fl_params_add(&params, param->name, param->ndim, param->dim);
     }
     if (status == FL_OK) status = fl_params_allocate(&params);
-    if (status != FL_OK) fl_params_fini(&params);
-    else *out = params;
+    if (status != FL_OK)
+        fl_params_fini(&params);
+    else
+        *out = params;
     return status;
 }
 

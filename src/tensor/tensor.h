@@ -54,7 +54,7 @@ typedef struct fl_params {
  * fl_params_allocate.  Errors: FL_ERR_MEMORY. */
 fl_status fl_params_init(fl_params *out, size_t max_params);
 fl_status fl_params_add(fl_params *params, const char *name, int ndim, const int64_t *dim);
-fl_status fl_params_allocate(fl_params *params);              /* zeros */
+fl_status fl_params_allocate(fl_params *params);                  /* zeros */
 fl_status fl_params_like(fl_params *out, const fl_params *other); /* same layout, zeros */
 void fl_params_fini(fl_params *params);
 const fl_param *fl_params_find(const fl_params *params, const char *name); /* NULL if none */

@@ -26,7 +26,7 @@ const fl_conf_row fl_train_rows[] = {
      "decay of AdamW's second moment"},
     {"adam_epsilon", FL_CONF_FLOAT, AT(adam_epsilon), "1e-8", 1e-30, 1, NULL,
      "term that keeps AdamW's denominator from zero"},
-    {"seed", FL_CONF_INT, AT(seed), "2023", 0, 9007199254740992.0, NULL,
+    {"seed", FL_CONF_INT, AT(seed), "2023", 0, 1e15, NULL,
      "of the data split, LoRA initialisation, dropout and client sampling"},
 };
 // clang-format on

@@ -8,7 +8,7 @@ struct fl_trainer {
     const fl_backend_ops *ops;
     const fl_train_config *config;
     fl_decoder *decoder;
-    size_t count;                /* adapter elements */
+    size_t count;                   /* adapter elements */
     float *weights, *grads, *m, *v; /* [count] each, backend memory, one block */
     fl_batch batch;
     uint32_t *order; /* [order_capacity] examples of the running pass */
@@ -36,8 +36,7 @@ static fl_decoder_limits limits_for(const fl_train_config *config, int64_t longe
                                .backward = true};
 }
 
-static fl_status prepare(fl_trainer *t, const fl_lora_config *lora,
-                         const fl_trainer_limits *limits)
+static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_trainer_limits *limits)
 {
     fl_decoder_limits batch = limits_for(t->config, limits->longest);
     FL_TRY(fl_decoder_create(&t->decoder, t->model, lora, &batch));
@@ -122,8 +121,8 @@ typedef struct walk {
 static size_t next_examples(fl_trainer *t, walk *w, const uint32_t **picked)
 {
     if (w->next == w->job->count) {
-        fl_rng rng = fl_rng_make(w->seed, FL_PURPOSE_ORDER, w->job->round, w->job->client,
-                                 ++w->pass, 0);
+        fl_rng rng =
+            fl_rng_make(w->seed, FL_PURPOSE_ORDER, w->job->round, w->job->client, ++w->pass, 0);
         fl_rng_shuffle(&rng, t->order, w->job->count);
         w->next = 0;
     }
@@ -152,7 +151,9 @@ static fl_status accumulate(fl_trainer *t, walk *w, int64_t step, step_loss *out
         FL_TRY(fl_batch_pack(&t->batch, w->job->examples, picked, count));
         out->tokens += t->batch.T;
         if (t->batch.N == 0) continue;
-        fl_dropout_keys keys = {.seed = w->seed, .round = w->job->round, .client = w->job->client,
+        fl_dropout_keys keys = {.seed = w->seed,
+                                .round = w->job->round,
+                                .client = w->job->client,
                                 .step = (uint64_t)(step * micro_steps + i)};
         double micro_loss;
         FL_TRY(batch_gradient(t, &keys, &micro_loss));
@@ -170,9 +171,13 @@ static double update_weights(fl_trainer *t, double learning_rate, int64_t step)
     double norm = sqrt(t->ops->sum_squares(t->grads, (int64_t)t->count)) * average;
     if (!isfinite(norm)) return norm;
     double clip = c->max_grad_norm > 0 ? c->max_grad_norm / (norm + 1e-6) : 1.0;
-    fl_adamw opt = {.lr = learning_rate, .beta1 = c->adam_beta1, .beta2 = c->adam_beta2,
-                    .eps = c->adam_epsilon, .weight_decay = c->weight_decay,
-                    .grad_scale = clip < 1.0 ? average * clip : average, .step = step};
+    fl_adamw opt = {.lr = learning_rate,
+                    .beta1 = c->adam_beta1,
+                    .beta2 = c->adam_beta2,
+                    .eps = c->adam_epsilon,
+                    .weight_decay = c->weight_decay,
+                    .grad_scale = clip < 1.0 ? average * clip : average,
+                    .step = step};
     t->ops->adamw(t->weights, t->m, t->v, t->grads, (int64_t)t->count, &opt);
     return norm;
 }

@@ -136,7 +136,8 @@ fl_examples *golden_examples(const json_t *sequences)
     json_t *entry, *inner;
     json_array_foreach(sequences, i, entry)
     {
-        if (json_is_object(entry)) add_sequence(&lists, entry);
+        if (json_is_object(entry))
+            add_sequence(&lists, entry);
         else
             json_array_foreach(entry, j, inner) add_sequence(&lists, inner);
     }

@@ -2,9 +2,9 @@
  *
  * Limits: README.md.  Two fp32 implementations differ by 4.2e-7 in the adapter (worst tensor 4e-5:
  * Adam divides small gradients by themselves) and by 1.6e-5 in the update of all tensors. */
-#include "golden/golden.h"
 #include "fed/participation.h"
 #include "fed/round.h"
+#include "golden/golden.h"
 #include "train/schedule.h"
 
 #include <setjmp.h>
@@ -40,8 +40,11 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     assert_int_equal(json_array_size(expected), x->count);
     for (size_t i = 0; i < x->count; i++)
         assert_int_equal(positions[i], json_integer_value(json_array_get(expected, i)));
-    fl_local_job job = {.examples = x->examples[client], .indices = positions, .count = x->count,
-                        .learning_rate = learning_rate, .round = (uint64_t)round,
+    fl_local_job job = {.examples = x->examples[client],
+                        .indices = positions,
+                        .count = x->count,
+                        .learning_rate = learning_rate,
+                        .round = (uint64_t)round,
                         .client = client};
     fl_trainer_set_adapter(x->trainer, w);
     OK(fl_trainer_run(x->trainer, &job, result));
@@ -69,8 +72,8 @@ static void compare(const golden *g, int64_t t, const fl_params *global, const f
 
 static void check_losses(const golden *g, int64_t t, const fl_round_result *result)
 {
-    const json_t *losses = golden_get(
-        json_array_get(golden_get(g->json, "rounds"), (size_t)t), "client_losses");
+    const json_t *losses =
+        golden_get(json_array_get(golden_get(g->json, "rounds"), (size_t)t), "client_losses");
     assert_int_equal(result->num_answered, CLIENTS);
     for (size_t k = 0; k < CLIENTS; k++) {
         assert_int_equal(result->reports[k].client, k);
@@ -88,15 +91,21 @@ static void run_rounds(world *x, const fl_params *initial, fl_params *global)
         weight[k] = x->examples[k]->count;
     fl_transport *transport;
     OK(fl_transport_open(&transport, "self"));
-    fl_round_env env = {.transport = transport, .algorithm = &fl_algorithm_fedavg,
-                        .fed = &x->fed, .seed = 2023, .weight = weight, .cost = cost,
-                        .global = global, .train_client = train_client, .context = x};
+    fl_round_env env = {.transport = transport,
+                        .algorithm = &fl_algorithm_fedavg,
+                        .fed = &x->fed,
+                        .seed = 2023,
+                        .weight = weight,
+                        .cost = cost,
+                        .global = global,
+                        .train_client = train_client,
+                        .context = x};
     fl_round *round;
     OK(fl_round_create(&round, &env));
     for (int64_t t = 0; t < ROUNDS; t++) {
         fl_round_result result;
-        double rate = fl_cosine_lr(golden_real(plan, "learning_rate"),
-                                   golden_real(plan, "lr_min"), t, ROUNDS);
+        double rate = fl_cosine_lr(golden_real(plan, "learning_rate"), golden_real(plan, "lr_min"),
+                                   t, ROUNDS);
         OK(fl_round_run(round, t, rate, &result));
         check_losses(&x->g, t, &result);
         compare(&x->g, t, global, initial);
@@ -118,8 +127,11 @@ static fl_train_config plan_config(const golden *g)
 static void check_case(const char *name)
 {
     world x = {.g = golden_open(name),
-               .fed = {.fed_alg = "fedavg", .fed_variant = "openfedllm", .num_rounds = ROUNDS,
-                       .num_clients = CLIENTS, .sample_clients = CLIENTS}};
+               .fed = {.fed_alg = "fedavg",
+                       .fed_variant = "openfedllm",
+                       .num_rounds = ROUNDS,
+                       .num_clients = CLIENTS,
+                       .sample_clients = CLIENTS}};
     fl_lora_config lora = golden_lora(&x.g);
     fl_train_config config = plan_config(&x.g);
     x.count = (size_t)(config.batch_size * config.max_steps * config.gradient_accumulation_steps);

@@ -3,8 +3,8 @@
  * Limits: fp32 noise of the golden values themselves against float64 is 5e-7 for logits and 1.2e-6
  * (worst tensor 1.7e-6) for gradients, see README.md; ten times that leaves room for another order
  * of summation and none for a wrong formula. */
-#include "golden/golden.h"
 #include "data/batch.h"
+#include "golden/golden.h"
 #include "model/decoder.h"
 #include "train/trainer.h"
 
@@ -66,10 +66,9 @@ static void check_gradients(const golden *g, const fl_model *model, const fl_lor
                             const fl_params *adapter)
 {
     fl_examples *examples = golden_examples(golden_get(g->json, "sequences"));
-    fl_train_config config = {.batch_size = (int64_t)examples->count,
-                              .gradient_accumulation_steps = 1, .max_steps = 1};
-    fl_trainer_limits limits = {.longest = examples->max_length,
-                                .most_examples = examples->count};
+    fl_train_config config = {
+        .batch_size = (int64_t)examples->count, .gradient_accumulation_steps = 1, .max_steps = 1};
+    fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
     fl_trainer *trainer;
     OK(fl_trainer_create(&trainer, model, lora, &config, &limits));
     fl_trainer_set_adapter(trainer, adapter->data);

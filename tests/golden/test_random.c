@@ -1,9 +1,9 @@
-/* Python's and NumPy's generators, client sampling, the split and the learning rate against rng.json,
- * which Python and NumPy made.  All exact. */
-#include "golden/golden.h"
+/* Python's and NumPy's generators, client sampling, the split and the learning rate against
+ * rng.json, which Python and NumPy made.  All exact. */
 #include "base/rng.h"
 #include "fed/participation.h"
 #include "fed/partition.h"
+#include "golden/golden.h"
 #include "train/schedule.h"
 
 #include <math.h>
@@ -164,12 +164,9 @@ static void cosine_schedule(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(python_words),
-        cmocka_unit_test(python_samples),
-        cmocka_unit_test(numpy_permutations),
-        cmocka_unit_test(clients_of_the_reference),
-        cmocka_unit_test(split_of_the_reference),
-        cmocka_unit_test(cosine_schedule),
+        cmocka_unit_test(python_words),           cmocka_unit_test(python_samples),
+        cmocka_unit_test(numpy_permutations),     cmocka_unit_test(clients_of_the_reference),
+        cmocka_unit_test(split_of_the_reference), cmocka_unit_test(cosine_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

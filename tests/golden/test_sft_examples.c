@@ -17,9 +17,9 @@ static fl_dataset *dataset_of(const json_t *entry)
     char path[] = "/tmp/fedllm-golden-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    json_t *record = json_pack("{s:O, s:O, s:O}", "instruction", golden_get(entry, "instruction"),
-                               "input", golden_get(entry, "input"), "output",
-                               golden_get(entry, "output"));
+    json_t *record =
+        json_pack("{s:O, s:O, s:O}", "instruction", golden_get(entry, "instruction"), "input",
+                  golden_get(entry, "input"), "output", golden_get(entry, "output"));
     assert_non_null(record);
     FILE *file = fdopen(fd, "w");
     json_dumpf(record, file, JSON_COMPACT);
@@ -50,8 +50,7 @@ static void check_entry(const json_t *entry, const json_t *templates, const fl_t
     const fl_template *template = fl_template_find(name);
     int64_t seq_length = golden_int(golden_get(templates, name), "seq_length");
     fl_dataset *dataset = dataset_of(entry);
-    check_text(entry, dataset, template,
-               fl_tokenizer_special_text(tokenizer, FL_SPECIAL_EOS));
+    check_text(entry, dataset, template, fl_tokenizer_special_text(tokenizer, FL_SPECIAL_EOS));
     fl_examples *examples;
     OK(fl_examples_build(&examples, dataset, tokenizer, template, seq_length));
     const json_t *ids = golden_get(entry, "ids"), *labels = golden_get(entry, "labels");

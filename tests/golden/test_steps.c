@@ -41,8 +41,7 @@ static void compare_adapters(const golden *g, const fl_params *initial, fl_param
     golden_fill(g, "final", &expected);
     for (size_t i = 0; i < final->num_params; i++) {
         const fl_param *p = &final->params[i];
-        double error =
-            relative_l2(final->data + p->offset, expected.data + p->offset, p->count);
+        double error = relative_l2(final->data + p->offset, expected.data + p->offset, p->count);
         if (!(error <= adapter_limit))
             fail_msg("%s: relative L2 %.3e is above %.0e", p->name, error, adapter_limit);
     }
@@ -61,15 +60,16 @@ static fl_local_result train(const golden *g, const fl_model *model, const fl_lo
     config.batch_size = 4;
     config.max_steps = 10;
     config.gradient_accumulation_steps = golden_int(g->json, "gradient_accumulation_steps");
-    fl_trainer_limits limits = {.longest = examples->max_length,
-                                .most_examples = examples->count};
+    fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
     fl_trainer *trainer;
     OK(fl_trainer_create(&trainer, model, lora, &config, &limits));
     uint32_t indices[80];
     assert_in_range(examples->count, 1, 80);
     for (uint32_t i = 0; i < examples->count; i++)
         indices[i] = i;
-    fl_local_job job = {.examples = examples, .indices = indices, .count = examples->count,
+    fl_local_job job = {.examples = examples,
+                        .indices = indices,
+                        .count = examples->count,
                         .learning_rate = golden_real(g->json, "learning_rate")};
     fl_local_result result;
     fl_trainer_set_adapter(trainer, adapter->data);

@@ -146,6 +146,9 @@ static void test_progress_bar(void **state)
     fl_log_init(0, FL_LOG_INFO);
     capture c;
     redirect(&c, STDOUT_FILENO, open(ptsname(terminal), O_RDWR | O_NOCTTY));
+    unsetenv("FEDLLM_PROGRESS"); /* a terminal of no size, as mpirun's ranks have: no bar */
+    fl_log_progress(0.1, "nobody watches");
+    setenv("FEDLLM_PROGRESS", "1", 1);
     fl_log_progress(0.5, "round 1\033");
     fl_log_progress(0.6, "too soon after the last one");
     fl_log_progress(7, "done");

@@ -101,45 +101,44 @@ static void test_kinds(void **state)
     assert_string_equal(fl_dataset_kinds(), "alpaca|instruction_response");
 }
 
+#define RECORD "{\"instruction\": \"a\", \"output\": \"b\"}"
+static const struct {
+    const char *text;
+    fl_status status;
+    const char *error;
+} broken[] = {
+    {"", FL_ERR_INPUT, "set: holds no records"},
+    {"\xef\xbb\xbf \r\n\n", FL_ERR_INPUT, "set: holds no records"},
+    {"[]", FL_ERR_INPUT, "set: holds no records"},
+    {RECORD "\n\n{\"instruction\": \"a\", \"outp\n" RECORD, FL_ERR_INPUT, "set:3: invalid JSON: "},
+    {RECORD "\n" RECORD " " RECORD "\n", FL_ERR_INPUT, "set:2: invalid JSON: "},
+    {"[" RECORD ",\n" RECORD "\n", FL_ERR_INPUT, "set:3: invalid JSON: "},
+    {"[" RECORD "]]", FL_ERR_INPUT, "set:1: invalid JSON: "},
+    {RECORD "\n{\"instruction\": \"a\"}", FL_ERR_INPUT, "set:2: output is missing"},
+    {"[" RECORD ", {\"output\": \"a\"}]", FL_ERR_INPUT, "set: record 2: instruction is missing"},
+    {RECORD "\n{\"instruction\": \"a\", \"output\": 3}", FL_ERR_INPUT,
+     "set:2: output must be a string, not an integer"},
+    {"[" RECORD ", {\"instruction\": null, \"output\": \"a\"}]", FL_ERR_INPUT,
+     "set: record 2: instruction must be a string, not null"},
+    {"{\"instruction\": \"a\", \"output\": \"b\", \"input\": []}", FL_ERR_INPUT,
+     "set:1: input must be a string, not an array"},
+    {"{\"instruction\": \"a\", \"output\": \"b\", \"domain\": 1}", FL_ERR_INPUT,
+     "set:1: domain must be a string, not an integer"},
+    {RECORD "\n[]", FL_ERR_INPUT, "set:2: a record must be an object"},
+    {"[" RECORD ", 4]", FL_ERR_INPUT, "set: record 2: a record must be an object"},
+    {"{\"instruction\": \"\xff\", \"output\": \"b\"}", FL_ERR_INPUT, "set:1: invalid JSON: "},
+    {"{\"question\": \"a\", \"answer\": \"b\"}", FL_ERR_UNSUPPORTED,
+     "set:1: no kind of data set has just the fields question, answer; kinds are alpaca "
+     "(instruction, output), instruction_response (instruction, response)"},
+    {"[{}]", FL_ERR_UNSUPPORTED, "set: record 1: no kind of data set"},
+};
+
 static void test_broken(void **state)
 {
-#define RECORD "{\"instruction\": \"a\", \"output\": \"b\"}"
-    static const struct {
-        const char *text;
-        fl_status status;
-        const char *error;
-    } cases[] = {
-        {"", FL_ERR_INPUT, "set: holds no records"},
-        {"\xef\xbb\xbf \r\n\n", FL_ERR_INPUT, "set: holds no records"},
-        {"[]", FL_ERR_INPUT, "set: holds no records"},
-        {RECORD "\n\n{\"instruction\": \"a\", \"outp\n" RECORD, FL_ERR_INPUT,
-         "set:3: invalid JSON: "},
-        {RECORD "\n" RECORD " " RECORD "\n", FL_ERR_INPUT, "set:2: invalid JSON: "},
-        {"[" RECORD ",\n" RECORD "\n", FL_ERR_INPUT, "set:3: invalid JSON: "},
-        {"[" RECORD "]]", FL_ERR_INPUT, "set:1: invalid JSON: "},
-        {RECORD "\n{\"instruction\": \"a\"}", FL_ERR_INPUT, "set:2: output is missing"},
-        {"[" RECORD ", {\"output\": \"a\"}]", FL_ERR_INPUT,
-         "set: record 2: instruction is missing"},
-        {RECORD "\n{\"instruction\": \"a\", \"output\": 3}", FL_ERR_INPUT,
-         "set:2: output must be a string, not an integer"},
-        {"[" RECORD ", {\"instruction\": null, \"output\": \"a\"}]", FL_ERR_INPUT,
-         "set: record 2: instruction must be a string, not null"},
-        {"{\"instruction\": \"a\", \"output\": \"b\", \"input\": []}", FL_ERR_INPUT,
-         "set:1: input must be a string, not an array"},
-        {"{\"instruction\": \"a\", \"output\": \"b\", \"domain\": 1}", FL_ERR_INPUT,
-         "set:1: domain must be a string, not an integer"},
-        {RECORD "\n[]", FL_ERR_INPUT, "set:2: a record must be an object"},
-        {"[" RECORD ", 4]", FL_ERR_INPUT, "set: record 2: a record must be an object"},
-        {"{\"instruction\": \"\xff\", \"output\": \"b\"}", FL_ERR_INPUT, "set:1: invalid JSON: "},
-        {"{\"question\": \"a\", \"answer\": \"b\"}", FL_ERR_UNSUPPORTED,
-         "set:1: no kind of data set has just the fields question, answer; kinds are alpaca "
-         "(instruction, output), instruction_response (instruction, response)"},
-        {"[{}]", FL_ERR_UNSUPPORTED, "set: record 1: no kind of data set"},
-    };
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < COUNT_OF(broken); i++) {
         fl_dataset *dataset = NULL;
-        write_text(*state, "set", cases[i].text);
-        FAILS(fl_dataset_load(&dataset, path_in(*state, "set")), cases[i].status, cases[i].error);
+        write_text(*state, "set", broken[i].text);
+        FAILS(fl_dataset_load(&dataset, path_in(*state, "set")), broken[i].status, broken[i].error);
         assert_null(dataset);
         assert_null(strchr(fl_error_text(), '\n'));
     }

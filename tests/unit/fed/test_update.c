@@ -21,8 +21,10 @@ static void fill(void)
         for (int k = -1; k < CLIENTS; k++) {
             x = x * 1664525u + 1013904223u;
             float value = ldexpf((float)(int32_t)x, -31 - (int)(x % 11));
-            if (k < 0) global[i] = value;
-            else values[k][i] = global[i] + value;
+            if (k < 0)
+                global[i] = value;
+            else
+                values[k][i] = global[i] + value;
         }
 }
 
@@ -64,10 +66,10 @@ static void mean_is_exact(void **state)
     for (size_t i = 0; i < N; i++) {
         long double exact = 0;
         for (int k = 0; k < CLIENTS; k++)
-            exact += (long double)weights[k] *
-                     ((long double)values[k][i] - (long double)global[i]);
+            exact += (long double)weights[k] * ((long double)values[k][i] - (long double)global[i]);
         exact /= (long double)total();
-        assert_true(fabsl(exact - (long double)fl_update_mean(sum[i], grid, total())) < CLIENTS * 0x1p-51L);
+        assert_true(fabsl(exact - (long double)fl_update_mean(sum[i], grid, total())) <
+                    CLIENTS * 0x1p-51L);
     }
 }
 

@@ -1,4 +1,5 @@
-/* What golden files cannot say: packing, memory shared between layers, limits, dropout's gradient. */
+/* What golden files cannot say: packing, memory shared between layers, limits, dropout's gradient.
+ */
 #include "base/mem.h"
 #include "model/generate.h"
 
@@ -89,8 +90,8 @@ static void packing_does_not_matter(void **state)
     for (int s = 0; s < 4; s++) {
         int32_t length = cu[s + 1] - cu[s], single[] = {0, length};
         if (length == 0) continue;
-        fl_tokens_view view = {.ids = ids + cu[s], .pos = pos + cu[s], .cu = single, .S = 1,
-                               .T = length};
+        fl_tokens_view view = {
+            .ids = ids + cu[s], .pos = pos + cu[s], .cu = single, .S = 1, .T = length};
         assert_int_equal(fl_decoder_logits(decoder, &view, rows, length, alone), FL_OK);
         assert_memory_equal(alone, together + cu[s] * VOCAB,
                             (size_t)length * VOCAB * sizeof(float));
@@ -107,7 +108,8 @@ static double loss_of(fl_decoder *decoder, const fl_dropout_keys *keys, float *g
 }
 
 /* With dropout on, the mask of the backward pass must be the forward pass's: directional derivative
- * against a central difference.  fp32 loss noise 1e-7 over 2h = 2e-3 gives 1e-4; curvature is below. */
+ * against a central difference.  fp32 loss noise 1e-7 over 2h = 2e-3 gives 1e-4; curvature is
+ * below. */
 static void gradient_under_dropout(void **state)
 {
     world *w = *state;
@@ -124,8 +126,8 @@ static void gradient_under_dropout(void **state)
     double losses[2];
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < gradient.count; i++)
-            direction.data[i] = w->adapter.data[i] + (float)((side ? h : -h) *
-                                (double)gradient.data[i] / sqrt(norm));
+            direction.data[i] = w->adapter.data[i] +
+                                (float)((side ? h : -h) * (double)gradient.data[i] / sqrt(norm));
         fl_decoder_set_adapter(decoder, direction.data);
         losses[side] = loss_of(decoder, &keys, NULL);
     }
@@ -216,9 +218,12 @@ static void cache_equals_full_passes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_is_shared_safely),  cmocka_unit_test(packing_does_not_matter),
-        cmocka_unit_test(gradient_under_dropout),   cmocka_unit_test(dropout_follows_its_keys),
-        cmocka_unit_test(nothing_is_allocated_in_a_pass), cmocka_unit_test(limits_are_kept),
+        cmocka_unit_test(memory_is_shared_safely),
+        cmocka_unit_test(packing_does_not_matter),
+        cmocka_unit_test(gradient_under_dropout),
+        cmocka_unit_test(dropout_follows_its_keys),
+        cmocka_unit_test(nothing_is_allocated_in_a_pass),
+        cmocka_unit_test(limits_are_kept),
         cmocka_unit_test(cache_equals_full_passes),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);

@@ -9,8 +9,12 @@
 
 #include <cmocka.h>
 
-static const fl_model_config config = {.vocab_size = 10, .hidden_size = 12, .intermediate_size = 20,
-                                       .num_layers = 2, .num_heads = 3, .num_kv_heads = 1,
+static const fl_model_config config = {.vocab_size = 10,
+                                       .hidden_size = 12,
+                                       .intermediate_size = 20,
+                                       .num_layers = 2,
+                                       .num_heads = 3,
+                                       .num_kv_heads = 1,
                                        .head_dim = 4};
 
 static void targets_by_name(void **state)
@@ -35,13 +39,13 @@ static void layout_is_pefts(void **state)
     fl_params p;
     assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
     assert_int_equal(p.num_params, 8);
-    const fl_param *b = fl_params_find(
-        &p, "base_model.model.model.layers.1.mlp.gate_proj.lora_B.weight");
+    const fl_param *b =
+        fl_params_find(&p, "base_model.model.model.layers.1.mlp.gate_proj.lora_B.weight");
     assert_non_null(b);
     assert_int_equal(b->dim[0], 20);
     assert_int_equal(b->dim[1], 2);
-    const fl_param *a = fl_params_find(
-        &p, "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight");
+    const fl_param *a =
+        fl_params_find(&p, "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight");
     assert_non_null(a);
     assert_int_equal(a->dim[0], 2);
     assert_int_equal(a->dim[1], 12);

@@ -103,7 +103,7 @@ static void lays_params_out(void **state)
 {
     (void)state;
     fl_params params;
-    assert_int_equal(fl_params_init(&params, 3), FL_OK);
+    assert_int_equal(fl_params_init(&params, 4), FL_OK);
     assert_int_equal(fl_params_add(&params, "a", 2, (const int64_t[]){2, 3}), FL_OK);
     assert_int_equal(fl_params_add(&params, "b", 1, (const int64_t[]){4}), FL_OK);
     assert_int_equal(fl_params_add(&params, "c", 2, (const int64_t[]){5, 1}), FL_OK);

@@ -47,9 +47,14 @@ static int open_world(void **state)
     static world w;
     w = (world){.lora = {.r = 2, .alpha = 4, .dropout = 0.1f}};
     w.lora.target[FL_Q_PROJ] = w.lora.target[FL_DOWN_PROJ] = true;
-    w.config = (fl_train_config){.batch_size = 4, .gradient_accumulation_steps = 2, .max_steps = 5,
-                                 .max_grad_norm = 1, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
-                                 .adam_epsilon = 1e-8, .seed = 9};
+    w.config = (fl_train_config){.batch_size = 4,
+                                 .gradient_accumulation_steps = 2,
+                                 .max_steps = 5,
+                                 .max_grad_norm = 1,
+                                 .adam_beta1 = 0.9,
+                                 .adam_beta2 = 0.999,
+                                 .adam_epsilon = 1e-8,
+                                 .seed = 9};
     assert_int_equal(fl_model_open(&w.model, model_dir, fl_backend_find("cpu"), 64), FL_OK);
     assert_int_equal(fl_lora_create(&w.adapter, &w.lora, &w.model->config, 3), FL_OK);
     w.examples = make_examples();
@@ -72,8 +77,12 @@ static int close_world(void **state)
 static fl_local_result train(world *w, uint64_t client, double rate, float *out)
 {
     static const uint32_t indices[] = {1, 2, 3, 4, 5, 6, 7};
-    fl_local_job job = {.examples = w->examples, .indices = indices, .count = 7,
-                        .learning_rate = rate, .round = 1, .client = client};
+    fl_local_job job = {.examples = w->examples,
+                        .indices = indices,
+                        .count = 7,
+                        .learning_rate = rate,
+                        .round = 1,
+                        .client = client};
     fl_local_result result;
     fl_trainer_set_adapter(w->trainer, w->adapter.data);
     assert_int_equal(fl_trainer_run(w->trainer, &job, &result), FL_OK);
@@ -120,8 +129,8 @@ static void rows_without_labels_teach_nothing(void **state)
 {
     world *w = *state;
     static const uint32_t masked[] = {0};
-    fl_local_job job = {.examples = w->examples, .indices = masked, .count = 1,
-                        .learning_rate = 1e-3};
+    fl_local_job job = {
+        .examples = w->examples, .indices = masked, .count = 1, .learning_rate = 1e-3};
     fl_local_result result;
     fl_params y;
     assert_int_equal(fl_params_like(&y, &w->adapter), FL_OK);
