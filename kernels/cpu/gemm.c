@@ -5,7 +5,7 @@
 
 /* Panels of A are kept for all of K when they fit (1 MB), so that A is packed once and not once per
  * NC columns; with few rows NC is small, to use packed B while it is in L1. */
-enum { WHOLE_A_FLOATS = 1 << 18, SMALL_M = 64, SMALL_NC = 64 };
+enum { WHOLE_A_FLOATS = 1 << 20, SMALL_M = 64, SMALL_NC = 64 };
 
 /* Below this many multiply-adds per thread, waking threads costs more than they bring. */
 enum { MIN_WORK_PER_THREAD = 1 << 18 };
@@ -20,6 +20,13 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Blocks of K: as few as FL_GEMM_KC allows, of nearly equal depth.  A function of K alone. */
+static int64_t block_depth(int64_t K)
+{
+    int64_t depth = ceil_div(K, ceil_div(K, FL_GEMM_KC));
+    return ceil_div(depth, 8) * 8;
+}
+
 /* One thread's part of a product: rows [m0, m1), columns [n0, n1), all of K. */
 typedef struct c_part {
     const fl_product *product;
@@ -27,6 +34,7 @@ typedef struct c_part {
     int64_t m0, m1, n0, n1;
     int64_t mr; /* rows per panel: the most even cut of the rows into panels of at most kernels->mr,
                    so that 16 rows are 8 + 8 and not 14 + 2 */
+    int64_t kc; /* depth of a block */
     float *pack_a, *pack_b;
 } c_part;
 
@@ -97,8 +105,8 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
     const fl_product *p = part->product;
     for (int64_t j = part->n0; j < part->n1; j += nc) {
         int64_t j1 = min64(j + nc, part->n1);
-        for (int64_t k = 0; k < p->K; k += FL_GEMM_KC) {
-            int64_t kc = min64(FL_GEMM_KC, p->K - k);
+        for (int64_t k = 0; k < p->K; k += part->kc) {
+            int64_t kc = min64(part->kc, p->K - k);
             bool accumulate = p->accumulate || k > 0;
             pack_b_block(part, j, j1, k, kc);
             for (int64_t i = part->m0; i < part->m1; i += mc) {
@@ -122,11 +130,11 @@ static void run_part(c_part *part, int slot)
     bool whole_a = rows * p->K <= WHOLE_A_FLOATS;
     int64_t mc = FL_GEMM_MC / part->mr * part->mr;
     int64_t nc = rows <= SMALL_M && whole_a ? SMALL_NC : FL_GEMM_NC;
-    int64_t kc = min64(FL_GEMM_KC, p->K);
+    part->kc = block_depth(p->K);
     part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A,
-                              (whole_a ? rows * p->K : min64(mc, rows) * kc) + FL_GEMM_PAD);
+                              (whole_a ? rows * p->K : min64(mc, rows) * part->kc) + FL_GEMM_PAD);
     part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B,
-                              min64(nc, ceil_div(columns, nr) * nr) * kc + FL_GEMM_PAD);
+                              min64(nc, ceil_div(columns, nr) * nr) * part->kc + FL_GEMM_PAD);
     multiply_part(part, whole_a, mc, nc);
 }
 

@@ -16,9 +16,9 @@
 /* KC is part of the numbers (it fixes the order of sums), the other two are only speed.
  * KC x NR of B stays in L1, MC x KC of A in L2, KC x NC of B in L2 or L3. */
 enum {
-    FL_GEMM_KC = 256,
+    FL_GEMM_KC = 384,
     FL_GEMM_MC = 192,
-    FL_GEMM_NC = 1024,
+    FL_GEMM_NC = 512,
     FL_GEMM_MAX_MR = 14,
     FL_GEMM_MAX_NR = 32,
     FL_GEMM_PAD = 16 /* floats that packing may write behind a panel */

@@ -23,6 +23,7 @@ def record(domain, item, rng):
 def train_records(domain):
     """PER_DOMAIN different records about items that are not held out."""
     rng, heldout, found = random.Random(f"{SEED} train {domain}"), set(heldout_items(domain)), {}
+    heldout |= {("plus", item[2], item[1]) for item in heldout if item[0] == "plus"}   # 3 plus 5 is 5 plus 3
     while len(found) < PER_DOMAIN:
         item = DOMAINS[domain].draw(rng)
         if item not in heldout:
