@@ -5,7 +5,7 @@
 
 /* Panels of A are kept for all of K when they fit (1 MB), so that A is packed once and not once per
  * NC columns; with few rows NC is small, to use packed B while it is in L1. */
-enum { WHOLE_A_FLOATS = 1 << 20, SMALL_M = 64, SMALL_NC = 64 };
+enum { WHOLE_A_FLOATS = 1 << 22, SMALL_M = 64, SMALL_NC = 64 };
 
 /* Below this many multiply-adds per thread, waking threads costs more than they bring. */
 enum { MIN_WORK_PER_THREAD = 1 << 18 };
@@ -42,22 +42,11 @@ typedef struct c_part {
 static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1, int64_t k0,
                          int64_t kc)
 {
-    for (int64_t i = i0; i < i1; i += part->mr) {
-        int64_t rows = min64(part->mr, i1 - i);
-        part->kernels->pack(out + (i - i0) * kc, rows, &part->product->a, i, rows, k0, kc,
-                            part->product->flipped ? 1.0f : part->product->alpha);
-    }
-}
-
-/* Panels of columns [j0, j1), all NR wide and filled up with zeros. */
-static void pack_b_block(const c_part *part, int64_t j0, int64_t j1, int64_t k0, int64_t kc)
-{
-    int64_t nr = part->kernels->nr;
-    for (int64_t j = j0; j < j1; j += nr) {
-        part->kernels->pack(part->pack_b + (j - j0) * kc, nr, &part->product->b, j,
-                            min64(nr, j1 - j), k0, kc,
-                            part->product->flipped ? part->product->alpha : 1.0f);
-    }
+    const fl_product *p = part->product;
+    int64_t rest = (i1 - i0) % part->mr, whole = i1 - i0 - rest;
+    part->kernels->pack(out, part->mr, &p->a, i0, whole, k0, kc, p->alpha);
+    if (rest > 0)
+        part->kernels->pack(out + whole * kc, rest, &p->a, i0 + whole, rest, k0, kc, p->alpha);
 }
 
 /* The tile at (i, j) where it is narrower than NR or C is transposed: computed beside and then
@@ -108,7 +97,7 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
         for (int64_t k = 0; k < p->K; k += part->kc) {
             int64_t kc = min64(part->kc, p->K - k);
             bool accumulate = p->accumulate || k > 0;
-            pack_b_block(part, j, j1, k, kc);
+            part->kernels->pack(part->pack_b, part->kernels->nr, &p->b, j, j1 - j, k, kc, 1.0f);
             for (int64_t i = part->m0; i < part->m1; i += mc) {
                 int64_t i1 = min64(i + mc, part->m1);
                 int64_t at = whole_a ? k * (part->m1 - part->m0) + (i - part->m0) * kc : 0;

@@ -49,8 +49,9 @@ void fl_product_run(const fl_product *product);
 /* On the calling thread, for use inside a task that owns `slot`. */
 void fl_product_serial(const fl_product *product, int slot);
 
-/* Packs elements (i0 .. i0+count-1, k0 .. k0+kc-1), times alpha, to out[k * width + i]; lanes from
- * count to width are zero.  Writes up to FL_GEMM_PAD floats behind the panel. */
+/* Packs elements (i0 .. i0+count-1, k0 .. k0+kc-1), times alpha, to panels of `width` lanes: panel
+ * p, lane l, is at out[(p * kc + k) * width + l].  Lanes past count are zero.  Writes up to
+ * FL_GEMM_PAD floats behind the last panel. */
 typedef void (*fl_pack_fn)(float *out, int64_t width, const fl_operand *from, int64_t i0,
                            int64_t count, int64_t k0, int64_t kc, float alpha);
 void fl_pack_c(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,

@@ -16,11 +16,14 @@ void fl_pack_c(float *out, int64_t width, const fl_operand *from, int64_t i0, in
 {
     int64_t i_step = from->k_inner ? from->stride : 1;
     int64_t k_step = from->k_inner ? 1 : from->stride;
-    for (int64_t k = 0; k < kc; k++) {
-        int64_t at = i0 * i_step + (k0 + k) * k_step;
-        for (int64_t i = 0; i < count; i++)
-            out[k * width + i] = alpha * load(from->data, from->dtype, at + i * i_step);
-        for (int64_t i = count; i < width; i++)
-            out[k * width + i] = 0.0f;
+    for (int64_t i = 0; i < count; i += width) {
+        int64_t lanes = count - i < width ? count - i : width;
+        for (int64_t k = 0; k < kc; k++) {
+            int64_t at = (i0 + i) * i_step + (k0 + k) * k_step;
+            for (int64_t lane = 0; lane < lanes; lane++)
+                *out++ = alpha * load(from->data, from->dtype, at + lane * i_step);
+            for (int64_t lane = lanes; lane < width; lane++)
+                *out++ = 0.0f;
+        }
     }
 }

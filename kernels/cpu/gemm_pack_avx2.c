@@ -83,20 +83,36 @@ INLINE void pack_group(float *out, int64_t width, const fl_operand *from, int64_
 INLINE void pack_k_inner(float *out, int64_t width, const fl_operand *from, int64_t i0,
                          int64_t count, int64_t k0, int64_t kc, float alpha)
 {
-    for (int64_t group = (width - 1) / 8 * 8; group >= 0; group -= 8)
-        pack_group(out + group, width, from, i0 + group, count - group, k0, kc, alpha);
+    for (int64_t i = 0; i < count; i += width) {
+        int64_t lanes = count - i < width ? count - i : width;
+        for (int64_t group = (width - 1) / 8 * 8; group >= 0; group -= 8)
+            pack_group(out + i * kc + group, width, from, i0 + i + group, lanes - group, k0, kc,
+                       alpha);
+    }
 }
 
+/* Lanes are neighbours in memory: line k of one panel is a copy of a piece of row k. */
+INLINE void copy_line(float *out, int64_t width, const fl_operand *from, int64_t at, int64_t count,
+                      float alpha)
+{
+    __m256 factor = _mm256_set1_ps(alpha);
+    for (int64_t group = 0; group < width; group += 8) {
+        __m256 lanes = load_some(from->data, from->dtype, at + group, count - group);
+        _mm256_storeu_ps(out + group, _mm256_mul_ps(lanes, factor));
+    }
+}
+
+/* Eight rows at a time are read along, which memory likes better than one panel's narrow column;
+ * panels that are not whole groups spill and have to be finished one by one. */
 INLINE void pack_k_outer(float *out, int64_t width, const fl_operand *from, int64_t i0,
                          int64_t count, int64_t k0, int64_t kc, float alpha)
 {
-    __m256 factor = _mm256_set1_ps(alpha);
-    for (int64_t k = 0; k < kc; k++) {
-        int64_t at = (k0 + k) * from->stride + i0;
-        for (int64_t group = 0; group < width; group += 8) {
-            prefetch(from, at + group + width);
-            __m256 lanes = load_some(from->data, from->dtype, at + group, count - group);
-            _mm256_storeu_ps(out + k * width + group, _mm256_mul_ps(lanes, factor));
+    int64_t lines = width % 8 == 0 ? 8 : kc, at = k0 * from->stride + i0;
+    for (int64_t first = 0; first < kc; first += lines) {
+        for (int64_t i = 0; i < count; i += width) {
+            for (int64_t k = first; k < first + lines && k < kc; k++)
+                copy_line(out + i * kc + k * width, width, from, at + k * from->stride + i,
+                          count - i < width ? count - i : width, alpha);
         }
     }
 }

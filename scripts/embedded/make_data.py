@@ -20,10 +20,15 @@ def record(domain, item, rng):
     return {"instruction": instruction, "input": text, "output": output, "domain": domain}
 
 
-def train_records(domain):
-    """PER_DOMAIN different records about items that are not held out."""
-    rng, heldout, found = random.Random(f"{SEED} train {domain}"), set(heldout_items(domain)), {}
-    heldout |= {("plus", item[2], item[1]) for item in heldout if item[0] == "plus"}   # 3 plus 5 is 5 plus 3
+def excluded(domain):
+    """Items kept out of training: the held-out ones and, for a sum, the same two numbers the other way round."""
+    heldout = set(heldout_items(domain))
+    return heldout | {("plus", item[2], item[1]) for item in heldout if item[0] == "plus"}
+
+
+def train_records(domain, heldout):
+    """PER_DOMAIN different records about items that are not in `heldout`."""
+    rng, found = random.Random(f"{SEED} train {domain}"), {}
     while len(found) < PER_DOMAIN:
         item = DOMAINS[domain].draw(rng)
         if item not in heldout:
@@ -40,7 +45,7 @@ def write(path, rows):
 
 def main():
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
-    train = [row for domain in DOMAINS for row in train_records(domain)]
+    train = [row for domain in DOMAINS for row in train_records(domain, excluded(domain))]
     random.Random(f"{SEED} order").shuffle(train)
     seen = {(row["instruction"], row["input"]) for row in train}
     write(out / "train.jsonl", train)

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from make_data import train_records
-from world import DOMAINS, TEMPLATE, documents
+from world import DOMAINS, TEMPLATE, documents, heldout_items
 
 DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "embedded" / "model"
 VOCAB, CONTEXT, SEQUENCE, BATCH = 1024, 512, 256, 8
@@ -41,7 +41,8 @@ def tokenizer_json():
     """Llama-2's form: no pre-tokenizer, word boundary written by the normalizer, bytes for unknown characters."""
     texts = list(documents("tokenizer", 4000))
     for domain in DOMAINS:
-        texts += [TEMPLATE.format(f"{r['instruction']} {r['input']}", r["output"], "") for r in train_records(domain)]
+        texts += [TEMPLATE.format(f"{r['instruction']} {r['input']}", r["output"], "")
+                  for r in train_records(domain, set(heldout_items(domain)))]
     bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     bpe.pre_tokenizer = pre_tokenizers.Split("\n", "removed")
     alphabet = [chr(c) for c in range(33, 127)] + ["▁"]

@@ -16,6 +16,8 @@ code= # exit code of the last run
 export TMPDIR=$work OMPI_MCA_btl_vader_backing_directory=$work
 # Alone, the program needs no helper process of Open MPI: half of the time to start.
 export OMPI_MCA_ess_singleton_isolated=1
+# Other tests share the cores: threads that wait must not spin.
+export OMP_WAIT_POLICY=passive
 
 clean_up() {
     [[ -z $job ]] || kill_job
@@ -130,7 +132,7 @@ start_job() {
 # Waits for the job and sets $code.
 finish_job() {
     code=0
-    wait "$job" 2>"$work/wait" || code=$?
+    wait "$job" || code=$?
     job=
 }
 
@@ -150,7 +152,7 @@ kill_job() {
     for (( ; ; )); do
         mapfile -t members < <(job_members)
         [[ ${#members[@]} -gt 0 ]] || break
-        kill -KILL "${members[@]}" 2>/dev/null || true
+        kill -KILL "${members[@]}" || true
     done
     finish_job
-}
+} 2>/dev/null # where bash would tell of every killed process
