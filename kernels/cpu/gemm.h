@@ -34,12 +34,13 @@ typedef struct fl_operand {
 
 /* Which part of a product matters when rows are queries and keys are masked: row r (a query)
  * belongs to token diagonal + r / group and sees the keys up to it.  What is left out would have
- * added zeros, so bits do not change. */
+ * added zeros, so bits do not change.  Masked places of A are read up to FL_GEMM_MAX_MR from the
+ * diagonal and must be zero there. */
 typedef enum fl_mask {
     FL_MASK_NONE,
-    FL_MASK_COLUMNS, /* C is [queries, keys]: masked places are left undefined, wholly or in part */
-    FL_MASK_DEPTH,   /* A is [queries, keys], zero where masked */
-    FL_MASK_START    /* A is [keys, queries], zero where masked */
+    FL_MASK_COLUMNS, /* C is [queries, keys]; masked places of it are undefined afterwards */
+    FL_MASK_DEPTH,   /* A is [queries, keys] */
+    FL_MASK_START    /* A is [keys, queries] */
 } fl_mask;
 
 /* C[M,N] = alpha A B (+ C when accumulate).  C(i, j) is at i * stride + j. */
