@@ -1,3 +1,4 @@
+/* The cpu backend: complete, and the reference that other backends are tested against. */
 #include "cpu.h"
 
 const fl_backend_ops fl_backend_cpu = {

@@ -1,3 +1,5 @@
+/* The only file that knows how threads are made: OpenMP pragmas, which mean one thread where the
+ * compiler does not know them. */
 #include "threads.h"
 
 #include "backend/ops.h"
@@ -11,6 +13,7 @@ typedef struct scratch_piece {
     int64_t floats;
 } scratch_piece;
 
+/* One client rank per core is the usual layout, so one thread unless asked. */
 static int num_threads = 1;
 static scratch_piece scratch[MAX_THREADS][FL_SCRATCH_KINDS];
 

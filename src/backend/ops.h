@@ -110,7 +110,7 @@ typedef struct fl_backend_ops {
     void (*attention_fwd)(float *out, float *lse, const float *q, const float *k, const float *v,
                           const fl_attn_shape *shape);
     /* dq, dk, dv from dout; scores are recomputed from lse.  overwrite.
-     * scratch: attention_bwd_scratch(shape) floats of backend memory. */
+     * scratch: attention_bwd_scratch(shape) floats of backend memory; NULL when that is 0. */
     void (*attention_bwd)(float *dq, float *dk, float *dv, const float *dout, const float *out,
                           const float *lse, const float *q, const float *k, const float *v,
                           const fl_attn_shape *shape, float *scratch);
