@@ -28,7 +28,8 @@ typedef struct world {
 } world;
 
 static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const float *w, float *y, fl_local_result *result)
+                              const fl_train_hooks *hooks, const float *w, float *y,
+                              fl_local_result *result)
 {
     world *x = context;
     uint32_t positions[64];
@@ -45,7 +46,8 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .count = x->count,
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
-                        .client = client};
+                        .client = client,
+                        .hooks = hooks};
     fl_trainer_set_adapter(x->trainer, w);
     OK(fl_trainer_run(x->trainer, &job, result));
     fl_trainer_get_adapter(x->trainer, y);
