@@ -8,80 +8,68 @@
 #include "threads.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef struct forward_call {
     float *out, *lse;
     const float *q, *k, *v;
     const fl_attn_shape *shape;
-    int64_t tokens; /* per strip */
 } forward_call;
 
-static int64_t strips_of(const forward_call *call, int64_t sequence)
+static int64_t count_strips(const fl_attn_shape *shape, int64_t sequence)
 {
-    const int32_t *cu = call->shape->cu;
-    return (cu[sequence + 1] - cu[sequence] + call->tokens - 1) / call->tokens;
+    int64_t tokens = fl_strip_tokens(shape);
+    return (shape->cu[sequence + 1] - shape->cu[sequence] + tokens - 1) / tokens;
 }
 
-/* Task number -> strip: sequence, then strip (long ones first, for balance), then KV head. */
-static fl_strip find_strip(const forward_call *call, int64_t task)
+/* Task number -> strip: by sequence, then strip (long ones first, for balance), then KV head. */
+static fl_strip find_strip(const fl_attn_shape *shape, int64_t task)
 {
-    const fl_attn_shape *shape = call->shape;
-    int64_t kv = task % shape->KV, index = task / shape->KV, sequence = 0;
-    while (index >= strips_of(call, sequence))
-        index -= strips_of(call, sequence++);
-    index = strips_of(call, sequence) - 1 - index;
-    fl_strip s = {.start = shape->cu[sequence], .kv = kv, .group = shape->H / shape->KV};
-    int64_t length = shape->cu[sequence + 1] - s.start;
-    s.q0 = index * call->tokens;
-    s.q1 = s.q0 + call->tokens < length ? s.q0 + call->tokens : length;
-    s.rows = (s.q1 - s.q0) * s.group;
-    return s;
+    int64_t index = task / shape->KV, sequence = 0;
+    while (index >= count_strips(shape, sequence))
+        index -= count_strips(shape, sequence++);
+    return fl_strip_make(shape, sequence, task % shape->KV,
+                         count_strips(shape, sequence) - 1 - index);
 }
 
-/* scores[rows, q1] become probabilities; keys behind a row's own token become zeros. */
+/* scores[rows, keys] become probabilities; places behind a row's own token become zeros, as far as
+ * they are read. */
 static void softmax_strip(const forward_call *call, const fl_strip *s, float *scores)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     for (int64_t r = 0; r < s->rows; r++) {
-        float *row = scores + r * s->q1;
-        int64_t token = s->q0 + r / s->group, keys = token + 1;
-        float max = vec->max(row, keys);
-        double sum = vec->exp_shift(row, max, keys);
-        vec->scale(row, row, (float)(1.0 / sum), keys);
-        memset(row + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
+        float *row = scores + r * s->stride;
+        int64_t token = s->q0 + r / s->group, used = fl_strip_used(token);
+        for (int64_t j = token + 1; j < used; j++)
+            row[j] = -INFINITY;
+        float max = vec->max(row, used);
+        double sum = vec->exp_shift(row, max, used);
+        vec->scale(row, row, (float)(1.0 / sum), used);
+        fl_strip_clear(row, used, s);
         int64_t head = s->kv * s->group + r % s->group;
-        call->lse[(s->start + token) * call->shape->H + head] = (float)((double)max + log(sum));
+        call->lse[(s->start + token) * s->shape->H + head] = (float)((double)max + log(sum));
     }
 }
 
 static void forward_strip(int64_t task, int slot, void *arg)
 {
     const forward_call *call = arg;
-    const fl_attn_shape *shape = call->shape;
-    fl_strip s = find_strip(call, task);
-    int64_t size = s.rows * shape->D;
-    float *q = fl_scratch(slot, FL_SCRATCH_OP, 2 * size + s.rows * s.q1);
+    fl_strip s = find_strip(call->shape, task);
+    int64_t size = s.rows * call->shape->D;
+    float *q = fl_scratch(slot, FL_SCRATCH_OP, 2 * size + s.rows * s.stride);
     float *out = q + size, *scores = out + size;
-    fl_strip_read(q, call->q, &s, shape, shape->scale);
-    fl_strip_times_keys(scores, q, call->k, &s, shape, slot);
+    fl_strip_read(q, call->q, &s, call->shape->scale);
+    fl_strip_times_keys(scores, q, call->k, &s, slot);
     softmax_strip(call, &s, scores);
-    fl_strip_mix_keys(out, scores, call->v, 1.0f, &s, shape, slot);
-    fl_strip_write(call->out, out, &s, shape);
+    fl_strip_mix_keys(out, scores, call->v, &s, slot);
+    fl_strip_write(call->out, out, &s);
 }
 
 void fl_cpu_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
                           const fl_attn_shape *shape)
 {
-    forward_call call = {.out = out,
-                         .lse = lse,
-                         .q = q,
-                         .k = k,
-                         .v = v,
-                         .shape = shape,
-                         .tokens = fl_strip_tokens(shape)};
+    forward_call call = {.out = out, .lse = lse, .q = q, .k = k, .v = v, .shape = shape};
     int64_t strips = 0;
     for (int64_t s = 0; s < shape->S; s++)
-        strips += strips_of(&call, s);
+        strips += count_strips(shape, s);
     fl_parallel_tasks(strips * shape->KV, forward_strip, &call);
 }

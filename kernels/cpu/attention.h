@@ -11,33 +11,49 @@
 #include "backend/ops.h"
 #include "gemm.h"
 
-/* Rows that make the products efficient, without much work above the diagonal. */
-enum { FL_STRIP_ROWS = 64, FL_STRIP_MIN_TOKENS = 8 };
+/* Rows enough to share the packing of keys and values. */
+enum { FL_STRIP_ROWS = 128, FL_STRIP_MIN_TOKENS = 8 };
+
+/* Rows of scores are padded to whole vectors, so that their loops have no rest.  At least
+ * FL_GEMM_MAX_MR, see FL_MASK_DEPTH. */
+enum { FL_SCORE_ALIGN = 16 };
 
 typedef struct fl_strip {
+    const fl_attn_shape *shape;
     int64_t start;  /* first token of the sequence in the batch */
     int64_t q0, q1; /* query tokens, counted from start; keys are 0 .. q1-1 */
     int64_t kv;     /* KV head */
     int64_t group;  /* query heads per KV head */
     int64_t rows;   /* (q1 - q0) * group; row r is token q0 + r / group */
+    int64_t stride; /* elements between rows of scores: q1, padded */
 } fl_strip;
 
-static inline int64_t fl_strip_tokens(const fl_attn_shape *shape)
+/* Tokens per strip. */
+int64_t fl_strip_tokens(const fl_attn_shape *shape);
+
+/* Strip number `index` of sequence `sequence` for KV head kv. */
+fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv, int64_t index);
+
+/* Length of the row of scores of `token` up to the vector that holds the token itself. */
+static inline int64_t fl_strip_used(int64_t token)
 {
-    int64_t tokens = FL_STRIP_ROWS * shape->KV / shape->H;
-    return tokens > FL_STRIP_MIN_TOKENS ? tokens : FL_STRIP_MIN_TOKENS;
+    return (token + FL_SCORE_ALIGN) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
 }
 
-/* Copies heads of the strip between x[T,H,D] and strip[rows,D]; reading multiplies by factor. */
-void fl_strip_read(float *strip, const float *x, const fl_strip *s, const fl_attn_shape *shape,
-                   float factor);
-void fl_strip_write(float *x, const float *strip, const fl_strip *s, const fl_attn_shape *shape);
+/* Zeros behind those: one more vector is all that the masked products read. */
+void fl_strip_clear(float *row, int64_t used, const fl_strip *s);
 
-/* out[rows, q1] = strip[rows,D] times the rows of x[T,KV,D] that are the strip's keys. */
+/* Copies heads of the strip between x[T,H,D] and strip[rows,D]; reading multiplies by factor. */
+void fl_strip_read(float *strip, const float *x, const fl_strip *s, float factor);
+void fl_strip_write(float *x, const float *strip, const fl_strip *s);
+
+/* out[rows, keys] = strip[rows,D] times the rows of x[T,KV,D] that are the strip's keys.  Places
+ * behind a row's own token are undefined. */
 void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
-                         const fl_attn_shape *shape, int slot);
-/* out[rows,D] = factor * p[rows, q1] times the same rows of x. */
-void fl_strip_mix_keys(float *out, const float *p, const float *x, float factor, const fl_strip *s,
-                       const fl_attn_shape *shape, int slot);
+                         int slot);
+/* out[rows,D] = p[rows, keys] times the same rows of x; p is zero behind a row's token. */
+void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_strip *s, int slot);
+/* d[keys,D], of the same rows of d[T,KV,D], += p[rows, keys]^T x[rows,D]. */
+void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_strip *s, int slot);
 
 #endif

@@ -9,94 +9,79 @@
 #include "isa.h"
 #include "threads.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct backward_call {
     float *dq, *dk, *dv;
     const float *dout, *out, *lse, *q, *k, *v;
     const fl_attn_shape *shape;
-    int64_t tokens; /* per strip */
 } backward_call;
 
-/* Scratch of a strip, [rows, D] each but the last two, which are [rows, keys]. */
+/* Scratch of a strip: [rows, D] each, the last two [rows, keys]. */
 typedef struct backward_strip {
     float *q, *dout, *out, *p, *ds;
 } backward_strip;
 
-/* p: scores -> probabilities, ds: dP -> dS; zeros behind the diagonal. */
+/* p: scores -> probabilities, ds: dP -> dS; zeros behind the own token, as far
+ * as they are read. */
 static void softmax_rows(const backward_call *call, const fl_strip *s, const backward_strip *strip)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
-    const fl_attn_shape *shape = call->shape;
+    int64_t D = s->shape->D;
     for (int64_t r = 0; r < s->rows; r++) {
-        int64_t token = s->q0 + r / s->group, keys = token + 1;
-        int64_t head = s->kv * s->group + r % s->group;
-        float lse = call->lse[(s->start + token) * shape->H + head];
-        float delta = vec->dot(strip->dout + r * shape->D, strip->out + r * shape->D, shape->D);
-        float *p = strip->p + r * s->q1, *ds = strip->ds + r * s->q1;
-        vec->softmax_bwd_row(p, ds, lse, delta, keys);
-        memset(p + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
-        memset(ds + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
+        int64_t token = s->q0 + r / s->group, head = s->kv * s->group + r % s->group;
+        float lse = call->lse[(s->start + token) * s->shape->H + head];
+        float delta = vec->dot(strip->dout + r * D, strip->out + r * D, D);
+        float *p = strip->p + r * s->stride, *ds = strip->ds + r * s->stride;
+        int64_t used = fl_strip_used(token);
+        for (int64_t j = token + 1; j < used; j++) {
+            p[j] = -INFINITY;
+            ds[j] = 0.0f;
+        }
+        vec->softmax_bwd_row(p, ds, lse, delta, used);
+        fl_strip_clear(p, used, s);
+        fl_strip_clear(ds, used, s);
     }
-}
-
-/* d[keys,D] of the strip's KV head += p[rows,keys]^T x[rows,D] */
-static void add_to_keys(float *d, const float *p, const float *x, const fl_strip *s,
-                        const fl_attn_shape *shape, int slot)
-{
-    fl_product product = {
-        .a = {.data = p, .dtype = FL_F32, .stride = s->q1, .k_inner = false},
-        .b = {.data = x, .dtype = FL_F32, .stride = shape->D, .k_inner = false},
-        .c = d + (s->start * shape->KV + s->kv) * shape->D,
-        .c_row = shape->KV * shape->D,
-        .c_col = 1,
-        .M = s->q1,
-        .N = shape->D,
-        .K = s->rows,
-        .alpha = 1.0f,
-        .accumulate = true,
-    };
-    fl_product_serial(&product, slot);
 }
 
 static void backward_one(const backward_call *call, const fl_strip *s, int slot)
 {
-    const fl_attn_shape *shape = call->shape;
-    int64_t size = s->rows * shape->D, scores = s->rows * s->q1;
+    const fl_vec_ops *vec = fl_isa_current()->vec;
+    int64_t size = s->rows * s->shape->D, scores = s->rows * s->stride;
     float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores);
     backward_strip strip = {.q = scratch,
                             .dout = scratch + size,
                             .out = scratch + 2 * size,
                             .p = scratch + 3 * size,
                             .ds = scratch + 3 * size + scores};
-    fl_strip_read(strip.q, call->q, s, shape, shape->scale);
-    fl_strip_read(strip.dout, call->dout, s, shape, 1.0f);
-    fl_strip_read(strip.out, call->out, s, shape, 1.0f);
-    fl_strip_times_keys(strip.p, strip.q, call->k, s, shape, slot);
-    fl_strip_times_keys(strip.ds, strip.dout, call->v, s, shape, slot);
+    fl_strip_read(strip.q, call->q, s, s->shape->scale);
+    fl_strip_read(strip.dout, call->dout, s, 1.0f);
+    fl_strip_read(strip.out, call->out, s, 1.0f);
+    fl_strip_times_keys(strip.p, strip.q, call->k, s, slot);
+    fl_strip_times_keys(strip.ds, strip.dout, call->v, s, slot);
     softmax_rows(call, s, &strip);
-    add_to_keys(call->dv, strip.p, strip.dout, s, shape, slot);
-    add_to_keys(call->dk, strip.ds, strip.q, s, shape, slot);
+    fl_strip_add_to_keys(call->dv, strip.p, strip.dout, s, slot);
+    fl_strip_add_to_keys(call->dk, strip.ds, strip.q, s, slot);
     float *dq = strip.out; // delta is done, its place is free
-    fl_strip_mix_keys(dq, strip.ds, call->k, shape->scale, s, shape, slot);
-    fl_strip_write(call->dq, dq, s, shape);
+    fl_strip_mix_keys(dq, strip.ds, call->k, s, slot);
+    vec->scale(dq, dq, s->shape->scale, size);
+    fl_strip_write(call->dq, dq, s);
 }
 
 static void backward_head(int64_t task, int slot, void *arg)
 {
     const backward_call *call = arg;
     const fl_attn_shape *shape = call->shape;
-    int64_t sequence = task / shape->KV;
-    int64_t start = shape->cu[sequence], length = shape->cu[sequence + 1] - start;
-    fl_strip s = {.start = start, .kv = task % shape->KV, .group = shape->H / shape->KV};
-    for (int64_t t = start; t < start + length; t++) {
-        int64_t at = (t * shape->KV + s.kv) * shape->D;
+    int64_t sequence = task / shape->KV, kv = task % shape->KV;
+    for (int64_t t = shape->cu[sequence]; t < shape->cu[sequence + 1]; t++) {
+        int64_t at = (t * shape->KV + kv) * shape->D;
         memset(call->dk + at, 0, (size_t)shape->D * sizeof(float));
         memset(call->dv + at, 0, (size_t)shape->D * sizeof(float));
     }
-    for (s.q0 = 0; s.q0 < length; s.q0 = s.q1) {
-        s.q1 = s.q0 + call->tokens < length ? s.q0 + call->tokens : length;
-        s.rows = (s.q1 - s.q0) * s.group;
+    int64_t length = shape->cu[sequence + 1] - shape->cu[sequence];
+    for (int64_t index = 0; index * fl_strip_tokens(shape) < length; index++) {
+        fl_strip s = fl_strip_make(shape, sequence, kv, index);
         backward_one(call, &s, slot);
     }
 }
@@ -115,8 +100,7 @@ void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, co
                           .q = q,
                           .k = k,
                           .v = v,
-                          .shape = shape,
-                          .tokens = fl_strip_tokens(shape)};
+                          .shape = shape};
     fl_parallel_tasks(shape->S * shape->KV, backward_head, &call);
 }
 

@@ -20,6 +20,8 @@ static const struct {
     {{0, 200}, 1, 9, 3, 64},
     {{0, 17, 40}, 2, 8, 1, 128},
     {{0, 9, 12}, 2, 2, 1, 256},
+    {{0, 150}, 1, 2, 1, 160},
+    {{0, 10, 430}, 2, 1, 1, 16},
     {{0, 0}, 1, 2, 2, 4},
 };
 
@@ -103,7 +105,7 @@ static void test_attention(void **state)
 static void test_isolation(void **state)
 {
     (void)state;
-    enum { T = 130, H = 4, KV = 2, D = 16, CUT = 71 };
+    enum { T = 560, H = 4, KV = 2, D = 16, CUT = 471 };
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
         static const int32_t whole[] = {0, 20, T}, part[] = {0, 20, CUT};
