@@ -103,8 +103,8 @@ static void scaffold_reaches_the_optimum(void **state)
 static void feddyn_reaches_the_optimum(void **state)
 {
     (void)state;
-    assert_true(run("feddyn", CLIENTS, 50, 0.2, false) < 1e-4);
-    assert_true(run("feddyn", 2, 120, 0.2, false) < 1e-4);
+    assert_true(run("feddyn", CLIENTS, 80, 0.25, false) < 1e-4);
+    assert_true(run("feddyn", 2, 160, 0.25, false) < 1e-4);
 }
 
 /* Up to terms of the order of the learning rate: steps away from w see other gradients. */
