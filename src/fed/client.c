@@ -8,7 +8,7 @@ struct fl_client_side {
     const fl_algorithm *algorithm;
     fl_client client;
     uint32_t id;
-    float *host; /* [2 * count] state and extra vector */
+    float *host; /* the client's state, then the extra vector, as far as the algorithm has them */
     fl_train_hooks hooks;
     fl_client_store store;
 };
@@ -30,6 +30,11 @@ static bool trains_with_hooks(const fl_algorithm *a)
     return a->after_backward || a->after_step;
 }
 
+static size_t host_vectors(const fl_algorithm *a)
+{
+    return (a->client ? 1u : 0u) + (a->extra_sum ? 1u : 0u);
+}
+
 /* A vector of backend memory. */
 static fl_status vector(const fl_client *c, float **out)
 {
@@ -40,9 +45,9 @@ static fl_status allocate(fl_client_side *side)
 {
     const fl_algorithm *a = side->algorithm;
     fl_client *c = &side->client;
-    FL_TRY(fl_alloc(&side->host, 2 * c->count, sizeof *side->host));
-    c->host_own = side->host;
-    c->extra = side->host + c->count;
+    FL_TRY(fl_alloc(&side->host, host_vectors(a) * c->count, sizeof *side->host));
+    c->host_own = a->client ? side->host : NULL;
+    c->extra = a->extra_sum ? side->host + (host_vectors(a) - 1) * c->count : NULL;
     if (!trains_with_hooks(a)) return FL_OK;
     FL_TRY(vector(c, &c->received));
     FL_TRY(vector(c, &c->scratch));
@@ -107,7 +112,7 @@ fl_status fl_client_side_begin(fl_client_side *side, const fl_client_start *star
     c->host_received = start->received;
     c->host_sent = start->sent;
     c->scale = 1.0;
-    memset(side->host, 0, 2 * c->count * sizeof *side->host);
+    memset(side->host, 0, host_vectors(side->algorithm) * c->count * sizeof *side->host);
     if (side->algorithm->client && start->state_round > 0)
         FL_TRY(fl_client_store_load(&side->store, side->id, start->state_round, c->host_own));
     upload(c, c->received, c->host_received);

@@ -55,6 +55,13 @@ echo "${#names[@]} names"
 [[ -d $work/scaffold-paper/clients && -d $work/feddyn-paper/clients ]] || fail "no client states"
 [[ ! -d $work/fedavg-paper/clients ]] || fail "client states of an algorithm without"
 
+# ---- the examples
+
+for name in "${names[@]}"; do
+    [[ $name == fedadgrad ]] || expect_exit 0 '^everything is in order' 0 \
+        "configs/algorithms/${name/local1/local0}.cfg" --check --output_dir "$work/check"
+done
+
 # ---- killed at random moments
 
 kills=${3:-3}
