@@ -18,6 +18,7 @@ const fl_backend_ops fl_backend_cpu = {
     .linear_bwd = fl_cpu_linear_bwd,
     .gemm = fl_cpu_gemm,
     .add = fl_cpu_add,
+    .axpy = fl_cpu_axpy,
     .dropout = fl_cpu_dropout,
     .swiglu_fwd = fl_cpu_swiglu_fwd,
     .swiglu_bwd = fl_cpu_swiglu_bwd,

@@ -23,6 +23,7 @@ void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T
 void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
                  bool trans_a, bool trans_b, float alpha, float beta);
 void fl_cpu_add(float *y, const float *x, int64_t n);
+void fl_cpu_axpy(float *y, const float *x, float a, int64_t n);
 void fl_cpu_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
                     bool accumulate);
 void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n);

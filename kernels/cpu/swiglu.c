@@ -1,4 +1,4 @@
-/* Element-wise ops: residual sums and the gated activation (Shazeer 2020). */
+/* Element-wise ops: sums and the gated activation (Shazeer 2020). */
 #include "cpu.h"
 #include "isa.h"
 #include "threads.h"
@@ -9,6 +9,7 @@ enum { ELEMENT_GRAIN = 8192 };
 typedef struct elements_call {
     float *out, *out2;
     const float *x, *gate, *up;
+    float factor;
 } elements_call;
 
 static void add(int64_t begin, int64_t end, void *arg)
@@ -21,6 +22,18 @@ void fl_cpu_add(float *y, const float *x, int64_t n)
 {
     elements_call call = {.out = y, .x = x};
     fl_parallel_for(n, ELEMENT_GRAIN, add, &call);
+}
+
+static void axpy(int64_t begin, int64_t end, void *arg)
+{
+    const elements_call *call = arg;
+    fl_isa_current()->vec->axpy(call->out + begin, call->x + begin, call->factor, end - begin);
+}
+
+void fl_cpu_axpy(float *y, const float *x, float a, int64_t n)
+{
+    elements_call call = {.out = y, .x = x, .factor = a};
+    fl_parallel_for(n, ELEMENT_GRAIN, axpy, &call);
 }
 
 static void swiglu_fwd(int64_t begin, int64_t end, void *arg)

@@ -25,7 +25,9 @@ typedef struct fl_run {
 
     fl_model_config model_config;
     fl_lora_config lora;
-    fl_params adapter;             /* the global one, host memory */
+    fl_params adapter; /* the global one, host memory */
+    const fl_algorithm *algorithm;
+    fl_server_state server;
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */

@@ -1,7 +1,8 @@
 /* The folder of a run: start, resume, save.
  *
- * 1. state.h5 is the truth.  A line of metrics.jsonl, an adapter or a checkpoint that it does not
- *    know of belongs to a round that will be done again, with the same bytes.
+ * 1. state.h5 is the truth.  A line of metrics.jsonl, an adapter, a checkpoint or a client state
+ *    (io/client_state.h) that it does not know of belongs to a round that will be done again, with
+ * the same bytes.
  * 2. Order at the end of a round: metrics line, adapter, checkpoint, then state.h5.
  * 3. A folder is continued only with the options it was started with (but for those that do not
  *    change results), and never overwritten unless --fresh says so.
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "fedllm_version.h"
+#include "io/client_state.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -116,6 +118,7 @@ static fl_status clean_adapter(const char *dir, const char *name)
 static fl_status remove_all_leftovers(const char *dir)
 {
     FL_TRY(remove_leftovers(dir));
+    FL_TRY(fl_client_files_clean(dir));
     return for_adapters(dir, clean_adapter);
 }
 
@@ -124,6 +127,7 @@ static fl_status remove_run(const char *dir)
 {
     for (size_t i = 0; i < NUM_RUN_FILES; i++)
         FL_TRY(remove_file(dir, run_files[i]));
+    FL_TRY(fl_client_files_remove(dir));
     return for_adapters(dir, remove_adapter);
 }
 
@@ -207,7 +211,10 @@ static fl_status write_config(const char *dir, const fl_buf *config)
 static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
 {
     bool found;
-    run->state = (fl_state){.program = "fedllm " FL_VERSION, .adapter = &run->adapter};
+    run->state = (fl_state){.program = "fedllm " FL_VERSION,
+                            .adapter = &run->adapter,
+                            .server = run->server.named,
+                            .num_server = run->server.num_named};
     FL_TRY(fl_state_load(dir, &run->state, &found));
     if (found) FL_TRY(check_same_options(dir, fl_buf_text(&run->state.config), config->data));
     fl_buf_clear(&run->state.config);

@@ -88,6 +88,8 @@ typedef struct fl_backend_ops {
     /* -- element-wise ------------------------------------------------------------------------- */
     /* y[i] += x[i] */
     void (*add)(float *y, const float *x, int64_t n);
+    /* y[i] += a * x[i], the product unrounded or rounded to fp32 */
+    void (*axpy)(float *y, const float *x, float a, int64_t n);
     /* out[i] = keep(i) ? x[i] / (1-p) : 0, keep(i) = word (i mod 4) of block i/4 of the stream
      * `rng`, taken as uniform [0,1) with 24 bits, is >= p.  out may alias x.  accumulate: += */
     void (*dropout)(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
