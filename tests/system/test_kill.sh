@@ -19,8 +19,8 @@ train "$work/whole" "$ranks" "${settings[@]}"
 duration=$(($(now) - start))
 echo "uninterrupted: $duration ms"
 
-# The job was started again without a word about damage.  (Between the two renames of a save there is
-# no state.h5, which is worth a warning.)
+# The job was started again without a word about damage.  (Where files cannot be linked there is
+# no state.h5 between two steps of a save, which is worth a warning.)
 check_calm() {
     ! grep -E '^rank [0-9]+: (error|warning): ' "$work/stderr" | grep -qv 'state\.h5 is missing' ||
         fail "complaints after a kill"
