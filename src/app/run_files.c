@@ -107,17 +107,6 @@ static fl_status remove_run(const char *dir)
     return for_adapters(dir, remove_adapter);
 }
 
-static bool is_empty(const char *dir)
-{
-    DIR *folder = opendir(dir);
-    if (!folder) return true;
-    bool empty = true;
-    for (struct dirent *entry; empty && (entry = readdir(folder));)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    closedir(folder);
-    return empty;
-}
-
 /* ---- continuing ----------------------------------------------------------------------------- */
 
 /* The next line that has to be the same: not a comment, not a free key.  NULL at the end. */
@@ -207,7 +196,7 @@ static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
     if (fresh)
         FL_TRY(remove_run(dir));
     else
-        FL_CHECK(is_run || is_empty(dir), FL_ERR_USAGE,
+        FL_CHECK(is_run || fl_path_is_empty(dir), FL_ERR_USAGE,
                  "%s is not empty and holds no run; choose another output_dir, or give --fresh to "
                  "use it all the same",
                  dir);
