@@ -1,12 +1,15 @@
 /* Generation against Transformers: greedy answers token by token, and the probabilities that its
  * logits processors leave.  See make_generate_golden.py. */
 #include "golden/golden.h"
+#include "io/adapter.h"
 #include "model/generate.h"
+#include "model/merge.h"
 #include "model/sampling.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +106,33 @@ static void greedy_equals_transformers(void **state)
     expect_greedy(w, "greedy_adapter", true, -1);
 }
 
+/* The base with the adapter merged into its weights answers as the adapter does. */
+static void merged_equals_adapter(void **state)
+{
+    world *w = *state;
+    char folder[] = "merged-XXXXXX", adapter[64], out[64], command[128];
+    static const char *const names[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                        "gate_proj", "up_proj", "down_proj"};
+    fl_adapter_info info = {.lora_r = (int)w->lora.r,
+                            .lora_alpha = w->lora.alpha,
+                            .target_modules = names,
+                            .num_target_modules = FL_NUM_MODULES};
+    assert_non_null(mkdtemp(folder));
+    snprintf(adapter, sizeof adapter, "%s/adapter", folder);
+    snprintf(out, sizeof out, "%s/out", folder);
+    OK(fl_adapter_save(adapter, &w->adapter, &info));
+    fl_merge_job job = {.model = golden_path("model"), .adapter = adapter, .out = out};
+    fl_merge_result result;
+    OK(fl_merge(&job, &result));
+    fl_model *base = w->model;
+    OK(fl_model_open(&w->model, out, fl_backend_find("cpu"), 0));
+    expect_greedy(w, "greedy_adapter", false, -1);
+    fl_model_close(w->model);
+    w->model = base;
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* Greedy with the penalty goes through the sampler and the token-by-token calls. */
 static void penalty_equals_transformers(void **state)
 {
@@ -185,6 +215,7 @@ static void probabilities_equal_transformers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_equals_transformers),
+                                       cmocka_unit_test(merged_equals_adapter),
                                        cmocka_unit_test(penalty_equals_transformers),
                                        cmocka_unit_test(probabilities_equal_transformers)};
     return cmocka_run_group_tests(tests, open_world, close_world);
