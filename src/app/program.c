@@ -69,8 +69,10 @@ void fl_program_complain(const fl_program *program, const fl_conf *conf)
 {
     const char *faults = conf ? fl_conf_errors(conf) : "";
     if (!faults[0]) fprintf(stderr, "%s: %s\n", program->name, fl_error_text());
-    for (const char *at = faults; *at; at += strcspn(at, "\n") + 1)
-        fprintf(stderr, "%s: %.*s\n", program->name, (int)strcspn(at, "\n"), at);
+    for (const char *at = faults; *at; at++) {
+        if (at == faults || at[-1] == '\n') fprintf(stderr, "%s: ", program->name);
+        fputc(*at, stderr);
+    }
 }
 
 fl_log_level fl_log_level_of(const char *word)

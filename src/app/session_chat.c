@@ -4,7 +4,6 @@
 #include "data/conversation.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,17 +12,14 @@ typedef struct chat {
     const fl_conversation *conversation;
     fl_answer answer; /* ids hold the whole conversation */
     uint64_t turns;
-    char *line;
-    size_t line_capacity;
-    fl_buf text;
+    fl_buf line, text;
     fl_tokens tokens;
 } chat;
 
-static fl_status forget(chat *c)
+static void forget(chat *c)
 {
     c->answer.count = 0;
     fl_generator_reset(c->session->generator);
-    return FL_OK;
 }
 
 /* Appends the tokens of the message and of what stands around it. */
@@ -115,31 +111,39 @@ static fl_status take_turn(chat *c, const char *message, size_t length)
     return fl_output_check();
 }
 
-/* The next line without its end; false at the end of the input. */
-static bool read_line(chat *c, size_t *length)
+/* c->line = the next line without its end; *found = false at the end of the input. */
+static fl_status read_line(chat *c, bool *found)
 {
+    char piece[1024];
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
         printf("\n%s: ", c->conversation->user);
         fflush(stdout);
     }
-    ssize_t size = getline(&c->line, &c->line_capacity, stdin);
-    if (size < 0) return false;
-    while (size > 0 && strchr("\r\n", c->line[size - 1]))
-        size--;
-    c->line[size] = 0;
-    *length = (size_t)size;
-    return true;
+    fl_buf_clear(&c->line);
+    *found = false;
+    while (fgets(piece, sizeof piece, stdin)) {
+        *found = true;
+        FL_TRY(fl_buf_add_text(&c->line, piece));
+        if (strchr(piece, '\n')) break;
+    }
+    while (c->line.length && strchr("\r\n", c->line.data[c->line.length - 1]))
+        c->line.data[--c->line.length] = 0;
+    return FL_OK;
 }
 
 static fl_status converse(chat *c)
 {
     FL_TRY(fl_session_prepare(c->session, 1, c->session->max_length));
-    for (size_t length; read_line(c, &length);) {
-        if (length == 0) continue;
-        if (strcmp(c->line, "/quit") == 0) break;
-        FL_TRY(strcmp(c->line, "/reset") == 0 ? forget(c) : take_turn(c, c->line, length));
+    for (;;) {
+        bool found;
+        FL_TRY(read_line(c, &found));
+        const char *line = fl_buf_text(&c->line);
+        if (!found || strcmp(line, "/quit") == 0) return FL_OK;
+        if (strcmp(line, "/reset") == 0)
+            forget(c);
+        else if (line[0])
+            FL_TRY(take_turn(c, line, c->line.length));
     }
-    return FL_OK;
 }
 
 fl_status fl_session_chat(fl_session *session)
@@ -148,7 +152,7 @@ fl_status fl_session_chat(fl_session *session)
     FL_ASSERT(c.conversation);
     fl_status status = converse(&c);
     fl_answer_fini(&c.answer);
-    free(c.line); /* getline's */
+    fl_buf_fini(&c.line);
     fl_tokens_fini(&c.tokens);
     fl_buf_fini(&c.text);
     return status;
