@@ -1,3 +1,4 @@
+/* Flags and options in, answers out; what an answer is stands in session*.c. */
 #include "app/generate_program.h"
 
 #include "app/program.h"
@@ -40,6 +41,7 @@ static fl_status answer_prompts(fl_session *session, const fl_command *command,
     return status;
 }
 
+/* A chat needs no prompts, and a check must not wait for those of standard input. */
 static fl_status run(fl_session *session, const fl_command *command, fl_generate_options *options)
 {
     FL_TRY(fl_generate_options_load(options, command->argc, command->argv));

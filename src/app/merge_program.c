@@ -1,3 +1,4 @@
+/* Words and options in, one line about the new folder out; the work is that of model/merge.h. */
 #include "app/merge_program.h"
 
 #include "app/program.h"
@@ -53,6 +54,7 @@ static fl_status load_options(options *o, const fl_command *command)
     return fl_conf_finish(o->conf);
 }
 
+/* "keep" leaves job.dtype at its zero, F32, which is then not looked at. */
 static fl_status run(options *o, const fl_command *command)
 {
     FL_TRY(load_options(o, command));

@@ -1,3 +1,4 @@
+/* Programs differ in their texts and their work; how they are asked for them does not. */
 #include "app/program.h"
 
 #include "fedllm_version.h"
@@ -5,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Flags are taken out before the options are parsed, so they are no keys of any table. */
 static bool take_flag(fl_command *c, const fl_flag *flags, size_t num_flags, const char *word)
 {
     const fl_flag common[] = {{"--help", &c->help},
@@ -65,6 +67,7 @@ bool fl_program_answers(const fl_program *program, const fl_command *command, in
     return true;
 }
 
+/* Every line carries the name, so that it can be told in the output of a pipe. */
 void fl_program_complain(const fl_program *program, const fl_conf *conf)
 {
     const char *faults = conf ? fl_conf_errors(conf) : "";

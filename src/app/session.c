@@ -1,3 +1,4 @@
+/* Opening in one order, closing in the reverse; then the life of one answer. */
 #include "app/session.h"
 
 #include "base/log.h"
@@ -7,6 +8,7 @@
 /* Tokens that go through the model at once: enough for full speed, little memory. */
 enum { PASS_TOKENS = 512 };
 
+/* Without an adapter the decoder still wants a layout; no weights are set, so none are used. */
 static fl_status open_adapter(fl_session *s)
 {
     const char *dir = s->options->adapter;
@@ -127,6 +129,7 @@ fl_status fl_answer_begin(fl_answer *a, const fl_session *session, bool drops_sp
     return fl_text_stream_start(&a->stream, session->tokenizer, a->ids, a->count, drops_space);
 }
 
+/* The draw is keyed by the answer, not by its place in the batch. */
 static fl_status next_token(const fl_answer *a, fl_session *session, int64_t s, int32_t *token)
 {
     if (!session->sampler) {
@@ -151,6 +154,7 @@ fl_status fl_answer_choose(fl_answer *a, fl_session *session, int64_t s)
         bool is_full = a->count - a->prompt_length == (size_t)a->most_new;
         a->finish = is_full ? "length" : NULL;
     }
+    /* what waited for more tokens may hold a stop string, hence this order */
     if (a->finish) fl_text_stream_finish(&a->stream);
     if (a->stream.is_stopped) a->finish = "stop";
     return FL_OK;

@@ -24,6 +24,7 @@ typedef struct batch {
 
 /* ---- prompts -------------------------------------------------------------------------------- */
 
+/* The template ends without the space that the first word brings; it is not part of the answer. */
 static fl_status encode(batch *b, size_t i)
 {
     const char *prompt = b->prompts->texts[i];
@@ -116,6 +117,7 @@ static fl_status refill(batch *b, int64_t places)
 static fl_status choose_all(batch *b, int32_t *next)
 {
     fl_generator *g = b->session->generator;
+    /* from the last one down: whoever takes the place of a dropped one has had its turn */
     for (int64_t s = fl_generator_count(g); s-- > 0;) {
         fl_answer *answer = &b->answers[b->owner[s]];
         FL_TRY(fl_answer_choose(answer, b->session, s));
@@ -131,6 +133,7 @@ static fl_status choose_all(batch *b, int32_t *next)
     return FL_OK;
 }
 
+/* New prompts come in before a choice, so that every sequence has fresh logits then. */
 static fl_status run(batch *b)
 {
     int64_t capacity, places = b->session->options->batch_size;

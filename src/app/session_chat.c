@@ -16,6 +16,7 @@ typedef struct chat {
     fl_tokens tokens;
 } chat;
 
+/* The cache keeps its memory. */
 static void forget(chat *c)
 {
     c->answer.count = 0;
@@ -73,6 +74,7 @@ static fl_status cut_tokens(chat *c)
     return status;
 }
 
+/* The last token is not put through the model: the next turn brings it along. */
 static fl_status make_answer(chat *c)
 {
     fl_session *s = c->session;
@@ -88,6 +90,7 @@ static fl_status make_answer(chat *c)
     return a->stream.is_stopped ? cut_tokens(c) : FL_OK;
 }
 
+/* A message that does not fit leaves the conversation as it was. */
 static fl_status take_turn(chat *c, const char *message, size_t length)
 {
     fl_session *s = c->session;

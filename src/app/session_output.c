@@ -23,6 +23,7 @@ static void print_guarded(const char *text, size_t length)
     }
 }
 
+/* Flushed at once: the reader watches the answer grow, also through a pipe. */
 void fl_answer_show(const fl_answer *a, size_t *printed)
 {
     size_t end = a->stream.safe;

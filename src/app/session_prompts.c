@@ -1,4 +1,4 @@
-/* Reading of prompts. */
+/* Reading of prompts: all at once, since a batch and its cache are planned from the longest. */
 #include "app/session.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -68,6 +68,7 @@ static fl_status split(fl_prompts *p, const fl_buf *text, const char *path)
     return FL_OK;
 }
 
+/* Not /dev/stdin, which cannot be opened when it is a socket. */
 static fl_status read_input(fl_buf *out)
 {
     char chunk[4096];

@@ -29,6 +29,8 @@ const fl_conversation *fl_conversation_find(const char *name)
     return NULL;
 }
 
+/* "role:" ends without a space: the tokenizer puts the word boundary into the answer's first token.
+ */
 fl_status fl_conversation_turn(fl_buf *out, const fl_conversation *c, bool is_first,
                                const char *message, size_t length)
 {

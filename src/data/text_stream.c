@@ -37,6 +37,7 @@ static size_t open_bytes(const fl_buf *text)
     return open;
 }
 
+/* The same at the start: the window was cut inside a character. */
 static bool starts_open(const fl_buf *text)
 {
     static const char mark[] = FL_UTF8_REPLACEMENT;
@@ -90,7 +91,8 @@ static fl_status take_new(fl_text_stream *s, size_t end)
     return fl_buf_add(&s->text, from, (size_t)(stop - from));
 }
 
-/* Cuts the text at the first stop string that begins at or behind `from`. */
+/* Cuts the text at the first stop string that begins at or behind `from`.  Stop strings and what is
+ * new are short, so the plain search does.  The text may hold zero bytes. */
 static void find_stop(fl_text_stream *s, size_t from)
 {
     for (size_t at = from; at < s->text.length; at++)

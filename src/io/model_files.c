@@ -1,3 +1,4 @@
+/* The folder is listed once; names are copied, so that the caller may work on it in any order. */
 #include "io/model_files.h"
 
 #include "base/file.h"
@@ -18,6 +19,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Folders have tens of files; a search tree would be more than they are worth. */
 static bool has_name(const fl_file_names *list, const char *name)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -57,6 +59,7 @@ static bool holds_weights(const char *name)
 
 /* ---- listing -------------------------------------------------------------------------------- */
 
+/* The index must not make the program read, or write, files elsewhere. */
 static fl_status list_shards(fl_model_files *files, const char *index_path)
 {
     json_t *map, *value;
@@ -93,6 +96,7 @@ out:
     return status;
 }
 
+/* Hidden files are those of version control and of download tools, not of the model. */
 static fl_status sort_entry(fl_model_files *files, const char *name, fl_buf *path)
 {
     FL_TRY(fl_path_join(path, files->dir, name));
@@ -152,6 +156,7 @@ void fl_model_files_close(fl_model_files *files)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* Through a map: config and tokenizer are small, and nothing else is copied. */
 fl_status fl_model_files_copy(const fl_model_files *files, const char *name, const char *to)
 {
     fl_buf from_path = {0}, to_path = {0};
@@ -220,6 +225,7 @@ out:
     return status;
 }
 
+/* Some writers leave metadata out; then there is no size to correct. */
 fl_status fl_model_files_write_index(const fl_model_files *files, const char *to,
                                      int64_t total_size)
 {

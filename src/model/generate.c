@@ -60,6 +60,7 @@ static void store(fl_generator *g, int64_t layer, int64_t s, int64_t at, int64_t
     d->ops->copy(cache_of(g, layer, true, s) + at * KVD, d->layers[layer].v + row * KVD, bytes);
 }
 
+/* Only the entries that are there; the rest of a place is old data that no length reaches. */
 static void move_cache(fl_generator *g, int64_t from, int64_t to)
 {
     const fl_model_config *c = &g->decoder->model->config;
@@ -267,6 +268,7 @@ static fl_status run_piece(fl_generator *g, int64_t s, const int32_t *ids, int64
     return FL_OK;
 }
 
+/* Pieces before the last one need no logits. */
 fl_status fl_generator_extend(fl_generator *g, int64_t s, const int32_t *ids, int64_t n)
 {
     FL_ASSERT(s < g->count);
@@ -300,6 +302,7 @@ static fl_status add_packed(fl_generator *g, const fl_tokens_view *prompts, int6
     return FL_OK;
 }
 
+/* As many prompts in one pass as fit, in their order. */
 fl_status fl_generator_add(fl_generator *g, const fl_tokens_view *prompts)
 {
     const int32_t *cu = prompts->cu;
@@ -321,6 +324,7 @@ fl_status fl_generator_add(fl_generator *g, const fl_tokens_view *prompts)
     return FL_OK;
 }
 
+/* All sequences are neighbours in the cache (drop sees to that), so attention is one call. */
 fl_status fl_generator_step(fl_generator *g, const int32_t *next)
 {
     int64_t S = g->count;

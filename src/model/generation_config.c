@@ -1,3 +1,4 @@
+/* Llama 3 has several tokens that end a turn, hence the list. */
 #include "model/generation_config.h"
 
 #include "base/file.h"
@@ -36,6 +37,7 @@ static fl_status read_eos(fl_eos_ids *out, const json_t *root, const char *path)
     return FL_OK;
 }
 
+/* Many folders have no generation_config.json; that is no error. */
 static fl_status read_file(fl_eos_ids *out, const char *path)
 {
     json_t *root;

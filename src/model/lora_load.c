@@ -1,3 +1,4 @@
+/* The folder says how the adapter was made; a run that uses it need not repeat that. */
 #include "io/adapter.h"
 #include "model/lora.h"
 
@@ -13,6 +14,7 @@ static fl_status read_config(fl_lora_config *lora, const fl_adapter_info *info, 
     return status == FL_OK ? FL_OK : fl_fail_context(FL_ERR_INPUT, "%s/adapter_config.json", dir);
 }
 
+/* fl_lora_create gives the layout; its values are all replaced, or loading fails. */
 fl_status fl_lora_load(fl_lora_config *lora, fl_params *out, const char *dir,
                        const fl_model_config *config)
 {

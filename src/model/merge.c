@@ -1,3 +1,6 @@
+/* Two passes over the shards: the first looks at headers only and finds everything that does not
+ * fit, the second writes.  Both open one shard at a time; a shard is a map, so what the process
+ * itself holds is a chunk of one tensor and two factors. */
 #include "model/merge.h"
 
 #include "backend/ops.h"
@@ -124,6 +127,7 @@ out:
     return status;
 }
 
+/* Hundreds of pairs at most: a plain search costs nothing beside reading the weights. */
 static pair *find_pair(const merger *m, const char *name)
 {
     for (size_t i = 0; i < m->num_pairs; i++)
@@ -138,6 +142,7 @@ static bool is_float(fl_dtype dtype)
     return dtype == FL_F32 || dtype == FL_F16 || dtype == FL_BF16;
 }
 
+/* Integers and double precision are no weights of a linear: they stay as they are. */
 static fl_dtype new_dtype(const merger *m, fl_dtype dtype)
 {
     return m->job->changes_dtype && is_float(dtype) ? m->job->dtype : dtype;
@@ -159,6 +164,7 @@ static void close_shard(merger *m)
     m->shard = NULL;
 }
 
+/* is_used is set once even where two shards hold the same tensor; both are merged then. */
 static fl_status check_tensor(merger *m, const fl_tensor *tensor)
 {
     m->result->num_tensors++;
@@ -249,7 +255,8 @@ static fl_status widen(float **out, size_t *capacity, const fl_tensor *tensor)
     return FL_OK;
 }
 
-/* W + scale * B A, some rows at a time. */
+/* W + scale * B A, some rows at a time.  The cpu backend's product is used by name: files are read
+ * and written in host memory. */
 static fl_status put_merged(merger *m, const fl_tensor *to, const fl_tensor *from,
                             const pair *factors, fl_file_writer *file)
 {
@@ -268,6 +275,7 @@ static fl_status put_merged(merger *m, const fl_tensor *to, const fl_tensor *fro
     return FL_OK;
 }
 
+/* fl_safetensors_put: the shard in work gives the tensor of the same name. */
 static fl_status put_tensor(void *context, const fl_tensor *to, fl_file_writer *file)
 {
     merger *m = context;
@@ -281,6 +289,7 @@ static fl_status put_tensor(void *context, const fl_tensor *to, fl_file_writer *
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* The same tensors in the types they will have; sorting into the file's order is the writer's. */
 static fl_status write_open_shard(merger *m, const char *path)
 {
     size_t count = fl_safetensors_count(m->shard);

@@ -1,3 +1,4 @@
+/* Scores stay in fp32 as in the reference; sums of probabilities are taken in double precision. */
 #include "model/sampling.h"
 
 #include "base/mem.h"
@@ -68,6 +69,7 @@ static void penalise(fl_sampler *s, const float *logits, const int32_t *history,
     }
 }
 
+/* NaN would pass every comparison below unnoticed, so it is looked for here. */
 static fl_status find_largest(const fl_sampler *s, int32_t *out)
 {
     int32_t best = 0;
@@ -82,6 +84,7 @@ static fl_status find_largest(const fl_sampler *s, int32_t *out)
     return FL_OK;
 }
 
+/* Greedy: one candidate, weight 1. */
 static void keep_only(fl_sampler *s, int32_t id)
 {
     s->kept[0] = (candidate){.score = 0, .id = id};
@@ -102,7 +105,8 @@ static int by_id(const void *a, const void *b)
     return (p->id > q->id) - (p->id < q->id);
 }
 
-/* The list must be sorted by score. */
+/* The list must be sorted by score.  Equal scores at the edge all stay, as in the reference, which
+ * removes what is below the k-th score. */
 static void keep_top_k(fl_sampler *s, int64_t k)
 {
     if (k == 0 || k >= s->num_kept) return;

@@ -44,8 +44,10 @@ complains 'nowhere'
 [[ ! -e $work/out ]] || fail "a refused merge made its folder"
 
 # ---- a trained adapter -------------------------------------------------------------------------
-run 0 "$train" configs/sft.cfg --output_dir "$work/run" --num_rounds 1 --max_steps 2 \
-    --sample_clients 1 --eval_data "" --learning_rate 0.01
+# Open MPI leaks a little at its end, which a sanitizer would call a failure.
+run 0 env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$train" configs/sft.cfg \
+    --output_dir "$work/run" --num_rounds 1 --max_steps 2 --sample_clients 1 --eval_data "" \
+    --learning_rate 0.01
 adapter=$work/run/adapter
 run 0 "$merge" $model "$adapter" "$work/out" --check
 [[ ! -e $work/out ]] || fail "--check wrote something"
