@@ -63,17 +63,18 @@ static fl_status run_all(fl_run *run, const invocation *in)
     return FL_OK;
 }
 
-/* Rank 0 speaks for all: fl_agree gave every rank the same status and text. */
+/* Rank 0 speaks for all: fl_agree gave every rank the same status and text.  Faults of the config
+ * are told all at once. */
 static void print_error(const fl_run *run, int rank)
 {
-    const char *faults = run->options.conf ? fl_conf_errors(run->options.conf) : "";
+    const char *lines = run->options.conf ? fl_conf_errors(run->options.conf) : "";
     if (rank != 0) return;
-    if (!faults[0]) {
-        fl_log(FL_LOG_ERROR, "%s", fl_error_text());
-        return;
+    if (!lines[0]) lines = fl_error_text();
+    while (lines[0]) {
+        int length = (int)strcspn(lines, "\n");
+        fl_log(FL_LOG_ERROR, "%.*s", length, lines);
+        lines += length + (lines[length] == '\n');
     }
-    for (const char *at = faults; *at; at += strcspn(at, "\n") + 1)
-        fl_log(FL_LOG_ERROR, "%.*s", (int)strcspn(at, "\n"), at);
 }
 
 static int run_program(fl_transport *transport, const invocation *in)
