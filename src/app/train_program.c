@@ -67,8 +67,8 @@ static fl_status run_all(fl_run *run, const invocation *in)
  * are told all at once. */
 static void print_error(const fl_run *run, int rank)
 {
-    if (rank != 0) return;
     const char *lines = run->options.conf ? fl_conf_errors(run->options.conf) : "";
+    if (rank != 0) return;
     if (!lines[0]) lines = fl_error_text();
     while (lines[0]) {
         int length = (int)strcspn(lines, "\n");
