@@ -309,8 +309,10 @@ static fl_status add_steps(fl_tokenizer *tokenizer, const spm_model *model, cons
     fl_steps *steps = &tokenizer->normalizer, *decoder = &tokenizer->decoder;
     const char *space = model->escape_whitespaces ? mark : " ";
     if (model->remove_extra_whitespaces) {
+        // A mark that ends the text is taken for a space there, but not elsewhere.
+        const char *ends = model->escape_whitespaces ? "\\A +|[ \xe2\x96\x81]+\\z" : "\\A +| +\\z";
         fl_step *step = add_step(steps, FL_STEP_REPLACE_REGEX, "", "");
-        FL_TRY(fl_add_regex(tokenizer, &step->regex, "\\A +| +\\z", path));
+        FL_TRY(fl_add_regex(tokenizer, &step->regex, ends, path));
         step = add_step(steps, FL_STEP_REPLACE_REGEX, "", " ");
         FL_TRY(fl_add_regex(tokenizer, &step->regex, " {2,}", path));
     }

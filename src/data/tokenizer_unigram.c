@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+/* A way to `end` whose last piece has this score. */
 static void offer(const fl_tokenizer *tokenizer, fl_way *ways, size_t begin, size_t end, int32_t id,
                   double score)
 {
