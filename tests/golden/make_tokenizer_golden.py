@@ -118,7 +118,7 @@ def zoo(lines, normalizer, steps, flags):
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     train_bpe(tokenizer, lines, 700, False)
-    tokenizer.add_tokens([AddedToken("the ", **flags), AddedToken("learn", **flags), AddedToken("é", **flags),
+    tokenizer.add_tokens([AddedToken("the", **flags), AddedToken("learn", **flags), AddedToken("ing t", **flags),
                           AddedToken("in", single_word=True), AddedToken("it", single_word=True, normalized=False)])
     return tokenizer
 
