@@ -64,7 +64,7 @@ static void mark_joins(fl_tokenizer *tokenizer)
     }
 }
 
-fl_status fl_bpe_prepare(fl_tokenizer *tokenizer)
+fl_status fl_bpe_prepare(fl_tokenizer *tokenizer, const char *path)
 {
     const fl_vocab *vocab = &tokenizer->vocab;
     for (int i = 0; i < 128; i++) {
@@ -76,7 +76,7 @@ fl_status fl_bpe_prepare(fl_tokenizer *tokenizer)
             tokenizer->longest = vocab->entries[i].length;
     if (tokenizer->byte_level) {
         FL_CHECK(!tokenizer->byte_fallback, FL_ERR_UNSUPPORTED,
-                 "byte_fallback together with ByteLevel is not supported");
+                 "%s: byte_fallback together with ByteLevel is not supported", path);
         return find_bytes(tokenizer);
     }
     FL_TRY(fl_arena_alloc(tokenizer->arena, &tokenizer->joins, (size_t)vocab->size, 1));

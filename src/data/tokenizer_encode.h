@@ -123,6 +123,6 @@ fl_status fl_unigram_word(const fl_tokenizer *tokenizer, fl_encode_work *work, f
 fl_status fl_bpe_cut(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice piece,
                      fl_tokens *out);
 /* Fills ascii, bytes (byte level), joins and can_cut from vocabulary and merges. */
-fl_status fl_bpe_prepare(fl_tokenizer *tokenizer);
+fl_status fl_bpe_prepare(fl_tokenizer *tokenizer, const char *path);
 
 #endif

@@ -16,7 +16,7 @@ static fl_status load_tokenizer(fl_tokenizer *tokenizer, const json_t *root, con
     FL_TRY(fl_load_pre_tokenizer(tokenizer, root, path));
     FL_CHECK(!tokenizer->byte_level || tokenizer->model == FL_MODEL_BPE, FL_ERR_UNSUPPORTED,
              "%s: a Unigram model with the pre_tokenizer ByteLevel is not supported", path);
-    if (tokenizer->model == FL_MODEL_BPE) FL_TRY(fl_bpe_prepare(tokenizer));
+    if (tokenizer->model == FL_MODEL_BPE) FL_TRY(fl_bpe_prepare(tokenizer, path));
     FL_TRY(fl_load_decoder(tokenizer, root, path));
     FL_TRY(fl_load_post_processor(tokenizer, root, path));
     return fl_load_added(tokenizer, root, path);

@@ -71,7 +71,7 @@ static fl_status finish(fl_tokenizer *tokenizer, const family *kind, int32_t bas
 {
     tokenizer->byte_level = true;
     tokenizer->model_unk = -1;
-    FL_TRY(fl_bpe_prepare(tokenizer));
+    FL_TRY(fl_bpe_prepare(tokenizer, path));
     for (int i = 0; i < 256; i++)
         FL_CHECK(tokenizer->bytes[i] >= 0, FL_ERR_INPUT, "%s: the byte 0x%02x has no token", path,
                  (unsigned)i);

@@ -345,7 +345,7 @@ static fl_status build(fl_tokenizer *tokenizer, const spm_model *model, const ch
     if (model->byte_fallback) FL_TRY(fl_load_byte_tokens(tokenizer, path));
     if (model->type == BPE) {
         FL_TRY(rank_pieces(tokenizer, model, path));
-        FL_TRY(fl_bpe_prepare(tokenizer));
+        FL_TRY(fl_bpe_prepare(tokenizer, path));
     } else {
         tokenizer->model = FL_MODEL_UNIGRAM;
         tokenizer->is_float = true;

@@ -1,5 +1,5 @@
-/* dump_logits BASE ADAPTER OUT.safetensors: logits of base + adapter on 64 pseudo-random tokens, for
- * check_adapter.py to compare with PeftModel.from_pretrained. */
+/* dump_logits BASE ADAPTER OUT.safetensors: logits of base + adapter on 64 pseudo-random tokens,
+ * for check_adapter.py to compare with PeftModel.from_pretrained. */
 #include "io/adapter.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"

@@ -71,8 +71,8 @@ static bool streams_as(const fl_tokenizer *tokenizer, const fl_tokens *tokens, c
         if (all.length > before) whole = whole && ((unsigned char)all.data[before] & 0xc0) != 0x80;
     }
     OK(fl_decode_stream_finish(stream, &all));
-    const bool same = all.length == text->length &&
-                      memcmp(fl_buf_text(&all), fl_buf_text(text), all.length) == 0;
+    const bool same =
+        all.length == text->length && memcmp(fl_buf_text(&all), fl_buf_text(text), all.length) == 0;
     fl_decode_stream_destroy(stream);
     fl_buf_fini(&all);
     return whole && same;
@@ -121,7 +121,8 @@ static void replay(const json_t *test, const json_t *texts)
 static void test_cases(void **state)
 {
     (void)state;
-    const json_t *cases = golden_get(golden_file, "cases"), *texts = golden_get(golden_file, "texts");
+    const json_t *cases = golden_get(golden_file, "cases"),
+                 *texts = golden_get(golden_file, "texts");
     assert_true(json_array_size(texts) >= 2000);
     assert_true(json_array_size(cases) >= 10);
     for (size_t i = 0; i < json_array_size(cases); i++)
