@@ -26,7 +26,7 @@ static void expect_back(const fl_tokenizer *tokenizer, const int32_t *ids, size_
 
 /* Ids without bos and the text again. */
 static void check_vector(const fl_tokenizer *tokenizer, const char *text, size_t length,
-                         const char *numbers)
+                         const char *numbers, bool comes_back)
 {
     int32_t ids[512];
     size_t count = 0;
@@ -40,11 +40,11 @@ static void check_vector(const fl_tokenizer *tokenizer, const char *text, size_t
     }
     ids[count] = -1;
     expect_ids(tokenizer, text, length, false, ids);
-    expect_back(tokenizer, ids, count, text, length);
+    if (comes_back) expect_back(tokenizer, ids, count, text, length);
 }
 
 /* llama.cpp's 47 texts with the ids of the tokenizer's own library. */
-static void check_vectors(const fl_tokenizer *tokenizer, const char *name)
+static void check_vectors(const fl_tokenizer *tokenizer, const char *name, bool comes_back)
 {
     static const char separator[] = "\n__ggml_vocab_test__\n";
     char file[128];
@@ -59,7 +59,7 @@ static void check_vectors(const fl_tokenizer *tokenizer, const char *name)
         const char *end = strstr(text, separator);
         last = !end;
         if (last) end = texts.data + texts.length;
-        check_vector(tokenizer, text, (size_t)(end - text), line);
+        check_vector(tokenizer, text, (size_t)(end - text), line, comes_back);
         text = end + (last ? 0 : strlen(separator));
         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : "";
     }
@@ -75,7 +75,7 @@ static void test_llama2(void **state)
                                         "tokenizers/llama2/tokenizer.model"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         fl_tokenizer *tokenizer = open_shared(names[i]);
-        check_vectors(tokenizer, "llama-spm");
+        check_vectors(tokenizer, "llama-spm", true);
         assert_int_equal(fl_tokenizer_vocab_size(tokenizer), 32000);
         assert_int_equal(fl_tokenizer_special_id(tokenizer, FL_SPECIAL_PAD), 0);
         EXPECT_IDS(tokenizer, "Hello</s>", 1, 15043, 2);
@@ -87,7 +87,7 @@ static void test_llama3(void **state)
 {
     (void)state;
     fl_tokenizer *tokenizer = open_shared("tokenizers/llama3");
-    check_vectors(tokenizer, "llama-bpe");
+    check_vectors(tokenizer, "llama-bpe", true);
     assert_int_equal(fl_tokenizer_vocab_size(tokenizer), 128256);
     assert_string_equal(fl_tokenizer_token(tokenizer, 128255), "<|reserved_special_token_250|>");
     EXPECT_IDS(tokenizer, "<|start_header_id|>user<|eot_id|>", 128000, 128006, 882, 128009);
@@ -98,7 +98,7 @@ static void test_qwen2(void **state)
 {
     (void)state;
     fl_tokenizer *tokenizer = open_shared("tokenizers/qwen2");
-    check_vectors(tokenizer, "qwen2");
+    check_vectors(tokenizer, "qwen2", true);
     assert_int_equal(fl_tokenizer_special_id(tokenizer, FL_SPECIAL_PAD), 151643);
     EXPECT_IDS(tokenizer, "<|im_start|><|im_end|>", 151644, 151645);
     fl_tokenizer_close(tokenizer);
@@ -129,7 +129,7 @@ static void test_gpt2(void **state)
                                         "tokenizers/gpt2/vocab.json"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         fl_tokenizer *tokenizer = open_shared(names[i]);
-        check_vectors(tokenizer, "gpt-2");
+        check_vectors(tokenizer, "gpt-2", true);
         check_lib_rs(tokenizer, "tokenizers/vectors/lib.rs.gpt2_ids.json");
         assert_int_equal(fl_tokenizer_vocab_size(tokenizer), 50257);
         EXPECT_IDS(tokenizer, "a<|endoftext|>", 64, 50256);
@@ -260,17 +260,19 @@ static void check_gguf(const char *folder, const char *name, const char *pre_tok
         json_object_set_new(vocab, json_string_value(json_array_get(tokens, i)),
                             json_integer((json_int_t)i));
     json_t *steps = json_loads(pre_tokenizer, 0, NULL);
-    json_t *root =
-        json_pack("{s:{s:s,s:o,s:O},s:{s:s,s:o},s:{s:s}}", "model", "type", "BPE", "vocab", vocab,
-                  "merges", json_object_get(meta, "tokenizer.ggml.merges"), "pre_tokenizer", "type",
-                  "Sequence", "pretokenizers", steps, "decoder", "type", "ByteLevel");
+    json_t *added = added_tokens(tokens, json_object_get(meta, "tokenizer.ggml.token_type"));
+    json_t *root = json_pack(
+        "{s:o,s:{s:s,s:o,s:O},s:{s:s,s:o},s:{s:s}}", "added_tokens", added, "model", "type", "BPE",
+        "vocab", vocab, "merges", json_object_get(meta, "tokenizer.ggml.merges"), "pre_tokenizer",
+        "type", "Sequence", "pretokenizers", steps, "decoder", "type", "ByteLevel");
     assert_non_null(root);
     assert_int_equal(json_dump_file(root, path_in(folder, "tokenizer.json"), 0), 0);
     json_decref(root);
     json_decref(meta);
     fl_tokenizer *tokenizer = NULL;
     OK(fl_tokenizer_open(&tokenizer, folder));
-    check_vectors(tokenizer, name);
+    // Hugging Face's decoder reads DeepSeek's added token "ü" as the byte 0xfc.
+    check_vectors(tokenizer, name, strcmp(name, "deepseek-coder") != 0);
     fl_tokenizer_close(tokenizer);
 }
 
