@@ -3,6 +3,7 @@
 #define FL_DATA_TOKENIZER_IMPL_H
 
 #include "base/mem.h"
+#include "data/charsmap.h"
 #include "data/regex.h"
 #include "data/tokenizer.h"
 #include "data/trie.h"
@@ -24,6 +25,7 @@ typedef enum fl_step_kind {
     FL_STEP_NFKC,
     FL_STEP_NFKD,
     FL_STEP_LOWERCASE,
+    FL_STEP_CHARSMAP,      /* SentencePiece's map of characters, in `map` */
     FL_STEP_TRIM,          /* white space at the start if `start`, at the end if `stop` */
     FL_STEP_BYTE_FALLBACK, /* decoder only, as are those below */
     FL_STEP_BYTE_LEVEL,
@@ -37,6 +39,7 @@ typedef struct fl_step {
     fl_piece pattern, content;
     int64_t start, stop;
     const fl_regex *regex; /* REPLACE_REGEX; owned by the tokenizer's list */
+    fl_charsmap map;       /* CHARSMAP; `start`: by clusters, as Hugging Face applies it */
 } fl_step;
 
 enum { FL_MAX_STEPS = 16 };

@@ -3,6 +3,7 @@
  * known from the number of tokens, for the families below.  Only Llama 3's way of naming its file,
  * tokenizer.model, stands for its family at any size. */
 #include "data/alphabet.h"
+#include "data/charsmap.h"
 #include "data/tokenizer_load.h"
 
 #include <string.h>
@@ -102,14 +103,6 @@ static fl_status finish(fl_tokenizer *tokenizer, const family *kind, int32_t bas
 
 /* Rank files: "base64(token) rank" in every line. */
 
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 typedef struct rank_line {
     char token[FL_MAX_TOKEN]; /* bytes */
     size_t length;
@@ -123,8 +116,8 @@ static bool read_line(rank_line *line, const char *data, size_t length, size_t *
     int count = 0, digits = 0;
     size_t i = *at;
     line->length = 0;
-    for (; i < length && base64_value(data[i]) >= 0; i++) {
-        bits = bits << 6 | (uint32_t)base64_value(data[i]);
+    for (; i < length && fl_base64_value(data[i]) >= 0; i++) {
+        bits = bits << 6 | (uint32_t)fl_base64_value(data[i]);
         count += 6;
         if (count < 8) continue;
         count -= 8;

@@ -101,8 +101,8 @@ typedef struct spm_model {
     uint64_t type;
     bool byte_fallback, is_suffix; /* is_suffix: the mark stands behind words */
     int64_t ids[FL_NUM_SPECIALS];
-    bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces, has_charsmap;
-    char normalizer[32];
+    bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
+    fl_piece charsmap; /* borrowed from the file */
 } spm_model;
 
 static fl_status read_piece(spm_model *model, message m, const char *path)
@@ -172,12 +172,8 @@ static fl_status read_normalizer(spm_model *model, message m, const char *path)
     while (m.at < m.length) {
         FL_TRY(read_field(&m, &f, path));
         switch (f.number) {
-        case 1:
-            for (size_t i = 0; i < f.length && i < sizeof model->normalizer - 1; i++)
-                model->normalizer[i] = f.bytes[i] >= ' ' ? f.bytes[i] : '?';
-            break;
         case 2:
-            model->has_charsmap = f.bytes && f.length > 0;
+            model->charsmap = (fl_piece){f.bytes, f.length};
             break;
         case 3:
             model->add_dummy_prefix = f.value;
@@ -213,10 +209,6 @@ static fl_status read_model(spm_model *model, message m, const char *path)
              (unsigned long long)model->type);
     FL_CHECK(!model->is_suffix, FL_ERR_UNSUPPORTED,
              "%s: treat_whitespace_as_suffix is not supported", path);
-    FL_CHECK(!model->has_charsmap, FL_ERR_UNSUPPORTED,
-             "%s: the character map of the normaliser \"%s\" is not supported; only models with "
-             "\"identity\" are",
-             path, model->normalizer);
     return FL_OK;
 }
 
@@ -308,6 +300,13 @@ static fl_status add_steps(fl_tokenizer *tokenizer, const spm_model *model, cons
 {
     fl_steps *steps = &tokenizer->normalizer, *decoder = &tokenizer->decoder;
     const char *space = model->escape_whitespaces ? mark : " ";
+    if (model->charsmap.length > 0) {
+        char *blob;
+        fl_step *step = add_step(steps, FL_STEP_CHARSMAP, "", "");
+        FL_TRY(
+            fl_arena_text(tokenizer->arena, &blob, model->charsmap.text, model->charsmap.length));
+        FL_TRY(fl_charsmap_open(&step->map, blob, model->charsmap.length, path));
+    }
     if (model->remove_extra_whitespaces) {
         // A mark that ends the text is taken for a space there, but not elsewhere.
         const char *ends = model->escape_whitespaces ? "\\A +|[ \xe2\x96\x81]+\\z" : "\\A +| +\\z";
@@ -349,6 +348,7 @@ static fl_status build(fl_tokenizer *tokenizer, const spm_model *model, const ch
     } else {
         tokenizer->model = FL_MODEL_UNIGRAM;
         tokenizer->is_float = true;
+        tokenizer->unk_score = (double)(float)tokenizer->unk_score;
     }
     // The file does not say what stands around a text.  Models with a bos have it in front (Llama,
     // Mistral, Gemma), those without one have eos at the end (T5); tokenizer_config.json wins.

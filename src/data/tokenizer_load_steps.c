@@ -56,6 +56,27 @@ static fl_status read_replace(fl_tokenizer *tokenizer, fl_step *step, const json
 typedef fl_status (*read_step)(fl_tokenizer *tokenizer, fl_step *step, const json_t *object,
                                const char *type, const char *path);
 
+/* SentencePiece's map of characters, in base64. */
+static fl_status read_charsmap(fl_tokenizer *tokenizer, fl_step *step, const json_t *object,
+                               const char *path)
+{
+    const char *text;
+    char *blob = NULL;
+    fl_buf bytes = {0};
+    fl_status status;
+    step->kind = FL_STEP_CHARSMAP;
+    step->start = true;
+    FL_TRY(fl_json_get_string(&text, object, "precompiled_charsmap", path));
+    const bool is_base64 = fl_base64_decode(&bytes, text, strlen(text), &status);
+    if (status == FL_OK && !is_base64)
+        status = FL_FAIL_VALUE(FL_ERR_INPUT, "%s: precompiled_charsmap is not base64", path);
+    if (status == FL_OK)
+        status = fl_arena_text(tokenizer->arena, &blob, fl_buf_text(&bytes), bytes.length);
+    if (status == FL_OK) status = fl_charsmap_open(&step->map, blob, bytes.length, path);
+    fl_buf_fini(&bytes);
+    return status;
+}
+
 static const struct {
     const char *type;
     fl_step_kind kind;
@@ -77,6 +98,7 @@ static fl_status read_normalizer(fl_tokenizer *tokenizer, fl_step *step, const j
         }
     if (strcmp(type, "Replace") == 0)
         return read_replace(tokenizer, step, object, "normalizer", path);
+    if (strcmp(type, "Precompiled") == 0) return read_charsmap(tokenizer, step, object, path);
     if (strcmp(type, "Strip") == 0) {
         bool left, right;
         FL_TRY(fl_json_get_bool(&left, object, "strip_left", path));

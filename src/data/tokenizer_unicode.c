@@ -1,4 +1,4 @@
-/* Normal forms and lower case, with utf8proc's tables.
+/* Normal forms and lower case, with utf8proc's tables; and SentencePiece's map of characters.
  *
  * A text is normalised in stretches that begin with a character which nothing before it can change;
  * all of a stretch's result counts as made from all of the stretch.  Stretches of ASCII are left as
@@ -165,10 +165,82 @@ static fl_status lowercase(fl_norm *out, const fl_slice *in)
     return FL_OK;
 }
 
+static fl_status add_text(fl_norm *out, const char *text, fl_span span)
+{
+    return fl_norm_add(out, text, strlen(text), span);
+}
+
+/* SentencePiece: at each place the longest entry. */
+static fl_status map_longest(fl_norm *out, const fl_slice *in, const fl_step *step)
+{
+    for (size_t at = 0; at < in->length;) {
+        const char *replacement;
+        size_t size =
+            fl_charsmap_find(&step->map, in->text + at, in->length - at, false, &replacement);
+        if (size > 0) {
+            const fl_span span = {in->span[at].begin, in->span[at + size - 1].end};
+            FL_TRY(add_text(out, replacement, span));
+        } else {
+            size = fl_utf8_size(in->text[at]);
+            FL_TRY(fl_norm_add_slice(out, in, at, at + size));
+        }
+        at += size;
+    }
+    return FL_OK;
+}
+
+/* in[begin, end) by the replacement of the shortest entry that it starts with, if there is one. */
+static fl_status map_whole(fl_norm *out, const fl_slice *in, size_t begin, size_t end,
+                           const fl_step *step, bool *mapped)
+{
+    const char *replacement;
+    *mapped = fl_charsmap_find(&step->map, in->text + begin, end - begin, true, &replacement) > 0;
+    if (!*mapped) return FL_OK;
+    return add_text(out, replacement, (fl_span){in->span[begin].begin, in->span[end - 1].end});
+}
+
+/* Hugging Face: a short cluster is looked up as a whole, and if it is no entry, or a long one, its
+ * characters are, one by one. */
+static fl_status map_cluster(fl_norm *out, const fl_slice *in, size_t begin, size_t end,
+                             const fl_step *step)
+{
+    enum { SHORT_CLUSTER = 6 };
+    bool mapped = false;
+    if (end - begin < SHORT_CLUSTER) FL_TRY(map_whole(out, in, begin, end, step, &mapped));
+    for (size_t at = begin; at < end && !mapped;) {
+        const size_t next = at + fl_utf8_size(in->text[at]);
+        bool is_entry;
+        FL_TRY(map_whole(out, in, at, next, step, &is_entry));
+        if (!is_entry) FL_TRY(fl_norm_add_slice(out, in, at, next));
+        at = next;
+    }
+    return FL_OK;
+}
+
+static fl_status map_clusters(fl_norm *out, const fl_slice *in, const fl_step *step)
+{
+    size_t begin = 0;
+    utf8proc_int32_t state = 0, last = 0;
+    for (size_t at = 0; at <= in->length;) {
+        const size_t size = at < in->length ? fl_utf8_size(in->text[at]) : 1;
+        const utf8proc_int32_t code = at < in->length ? code_at(in->text + at, size) : 0;
+        if (at > begin &&
+            (at == in->length || utf8proc_grapheme_break_stateful(last, code, &state))) {
+            FL_TRY(map_cluster(out, in, begin, at, step));
+            begin = at;
+        }
+        last = code;
+        at += size;
+    }
+    return FL_OK;
+}
+
 fl_status fl_apply_unicode(fl_encode_work *work, fl_norm *out, const fl_slice *in,
                            const fl_step *step)
 {
     if (step->kind == FL_STEP_LOWERCASE) return lowercase(out, in);
+    if (step->kind == FL_STEP_CHARSMAP)
+        return step->start ? map_clusters(out, in, step) : map_longest(out, in, step);
     FL_ASSERT(step->kind >= FL_STEP_NFC && step->kind <= FL_STEP_NFKD);
     return normalize(work, out, in, step);
 }
