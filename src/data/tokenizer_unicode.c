@@ -224,8 +224,11 @@ static fl_status map_clusters(fl_norm *out, const fl_slice *in, const fl_step *s
     for (size_t at = 0; at <= in->length;) {
         const size_t size = at < in->length ? fl_utf8_size(in->text[at]) : 1;
         const utf8proc_int32_t code = at < in->length ? code_at(in->text + at, size) : 0;
-        if (at > begin &&
-            (at == in->length || utf8proc_grapheme_break_stateful(last, code, &state))) {
+        // Between two characters of ASCII there is always a break, except in "\r\n".
+        const bool is_plain = code < 0x80 && last < 0x80 && last != '\r';
+        if (at > begin && (at == in->length || is_plain ||
+                           utf8proc_grapheme_break_stateful(last, code, &state))) {
+            if (is_plain) state = 0;
             FL_TRY(map_cluster(out, in, begin, at, step));
             begin = at;
         }
