@@ -35,6 +35,18 @@ def sentencepiece(kind, with_bytes, normalizer):
     return model + field(2, trainer) + field(3, normalizer)
 
 
+def charsmap(entries):
+    """A double-array trie of one-byte texts behind the root, which has the offset 256."""
+    units, strings = [0] * 512, b""
+    units[0] = 256 << 10
+    for text, replacement in entries:
+        byte, at = ord(text), 256 ^ ord(text)
+        units[at] = byte | 1 << 8 | 256 << 10  # label, has a leaf, offset
+        units[at ^ 256] = len(strings) | 1 << 31  # the leaf
+        strings += replacement.encode() + b"\0"
+    return struct.pack("<I512I", 2048, *units) + strings
+
+
 def tokenizer(model, **parts):
     return json.dumps({"version": "1.0", "added_tokens": [
         {"id": 0, "content": "<unk>", "special": True, "normalized": False},
@@ -47,6 +59,8 @@ def main():
         (HERE / folder).mkdir(parents=True, exist_ok=True)
     (HERE / "sentencepiece/bpe.model").write_bytes(sentencepiece(2, True, field(1, b"identity") + field(4, 0)))
     (HERE / "sentencepiece/unigram.model").write_bytes(sentencepiece(1, False, field(3, 1) + field(4, 1)))
+    nmt = field(2, charsmap([("W", "w"), ("\t", " "), ("!", ""), ("H", "h")]))
+    (HERE / "sentencepiece/charsmap.model").write_bytes(sentencepiece(1, False, nmt))
     lines = [base64.b64encode(bytes([b])).decode() for b in range(256)]
     lines += [base64.b64encode(t).decode() for t in (b"he", b"ll", b"llo", b"hello", b" h", "日".encode(), b"aa", b"aaaa")]
     (HERE / "tiktoken/small.model").write_text("".join(f"{t} {i}\n" for i, t in enumerate(lines)))
@@ -73,7 +87,9 @@ def main():
     level = {"<unk>": 0, "</s>": 1, **{c: i + 3 for i, c in enumerate(ALPHABET)}, "he": 300, "ll": 301, "Ġh": 302}
     (HERE / "json/byte_level.json").write_text(tokenizer(
         {"type": "BPE", "vocab": level, "merges": [["h", "e"], "l l", "Ġ h"], "ignore_merges": True},
-        normalizer={"type": "NFC"}, decoder={"type": "ByteLevel"}, pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {
+            "type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap([("W", "w")])).decode()}]},
+        decoder={"type": "ByteLevel"}, pre_tokenizer={"type": "Sequence", "pretokenizers": [
             {**split, "behavior": "MergedWithNext"}, {"type": "Punctuation", "behavior": "Contiguous"},
             {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": True}]}))
 

@@ -107,8 +107,8 @@ def train_unigram(folder, texts, byte_fallback):
     source.write_text("\n".join(t.replace("\n", " ").replace("\r", " ").replace("\0", "") for t in texts))
     sentencepiece.SentencePieceTrainer.train(
         input=str(source), model_prefix=str(folder / "unigram"), vocab_size=3000, model_type="unigram",
-        normalization_rule_name="identity", byte_fallback=byte_fallback, character_coverage=0.98, minloglevel=2,
-        remove_extra_whitespaces=byte_fallback, hard_vocab_limit=False, num_threads=1)
+        normalization_rule_name="identity" if byte_fallback else "nmt_nfkc", byte_fallback=byte_fallback, character_coverage=0.98, minloglevel=2,
+        hard_vocab_limit=False, num_threads=1)
     return folder / "unigram.model"
 
 
@@ -177,7 +177,6 @@ def main():
     plain = [t for t in make_texts(arguments.count, 77, False, known) if "\0" not in t and not re.search("</?s>|<unk>", t)]
     speed = english(random.Random(1), 400000).encode()
     data = arguments.data
-    cl100k = ["<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"]
     rows = [
         ("llama-2 json", "llama2/tokenizer.json", lambda: llama2(data / "llama2/tokenizer.json")),
         ("llama-2 model", "llama2/tokenizer.model", lambda: llama2_model(data / "llama2/tokenizer.model")),
@@ -189,13 +188,12 @@ def main():
         ("gpt-2 merges", "gpt2/vocab.json", lambda: gpt2(data / "gpt2")),
         ("tiny_bpe", "small/tiny_bpe_tokenizer.json",
          lambda: Tokenizer.from_file(str(data / "small/tiny_bpe_tokenizer.json"))),
-        ("cl100k", "cl100k", None),
+        ("m.model library", "small/m.model", lambda: SentencePiece(data / "small/m.model")),
     ]
     faults = 0
     for name, path, make in rows:
-        if make:
-            mine = plain if "library" in name else texts
-            faults += compare(name, arguments.dump, data / path, make(), mine, speed)
+        mine = plain if "library" in name else texts
+        faults += compare(name, arguments.dump, data / path, make(), mine, speed)
     for byte_fallback in (False, True):
         with tempfile.TemporaryDirectory() as folder:
             path = train_unigram(pathlib.Path(folder), plain, byte_fallback)

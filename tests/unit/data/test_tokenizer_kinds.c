@@ -124,6 +124,9 @@ static void test_sentencepiece(void **state)
     OK(fl_tokenizer_open(&tokenizer, seed_path("sentencepiece/unigram.model")));
     expect_tokens(tokenizer, "  hello   aaaaa zz ", "<s> ▁hello ▁ a aaaa ▁ <unk>");
     fl_tokenizer_close(tokenizer);
+    OK(fl_tokenizer_open(&tokenizer, seed_path("sentencepiece/charsmap.model")));
+    expect_tokens(tokenizer, "\tHello! \tWo!", "<s> ▁hello ▁ w o");
+    fl_tokenizer_close(tokenizer);
 
     // Cut short anywhere: either an error or, at the end of a piece, a model with fewer of them.
     OK(fl_file_read(&data, seed_path("sentencepiece/unigram.model"), 0));
