@@ -43,7 +43,7 @@ static const fl_conf_row lora_rows[] = {
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
      "where the mathematics runs; auto takes the best one present"},
-    {"threads", FL_CONF_INT, RUN(threads), "1", 1, 1024, NULL,
+    {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
 };
 static const fl_conf_row output_rows[] = {

@@ -16,8 +16,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5", "state.prev.h5",
@@ -225,11 +227,35 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
     return FL_OK;
 }
 
+/* Two jobs in one folder (one that was requeued while the old one still dies) would mix their rounds.
+ * The lock ends with the process, however that ends.  Where the file system has no locks there is
+ * none. */
+static fl_status lock_folder(fl_run *run, const char *dir)
+{
+    enum { TRIES = 20 };
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return FL_OK;
+    run->folder_lock = fd;
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK) return FL_OK;
+        FL_CHECK(i < TRIES, FL_ERR_USAGE, "%s is in use by another job", dir);
+        fl_sleep_seconds(0.5);
+    }
+    return FL_OK;
+}
+
+void fl_run_files_close(fl_run *run)
+{
+    if (run->folder_lock > 0) close(run->folder_lock);
+    run->folder_lock = 0;
+}
+
 static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
 {
     const char *dir = run->options.run.output_dir;
     fl_buf marker = {0};
     FL_TRY(fl_make_dirs(dir));
+    FL_TRY(lock_folder(run, dir));
     FL_TRY(fl_path_join(&marker, dir, "config.cfg"));
     bool is_run = fl_path_exists(fl_buf_text(&marker));
     fl_buf_fini(&marker);

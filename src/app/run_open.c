@@ -90,8 +90,21 @@ static int64_t longest_sequence(const fl_run *run)
     return answered > longest ? answered : longest;
 }
 
+/* The model's own check would blame seq_length for what evaluation asks for. */
+static fl_status check_answers(const fl_run *run)
+{
+    int64_t prompt = run->eval_set.longest_prompt, answer = run->options.eval.max_new_tokens;
+    FL_CHECK(run->eval_set.count == 0 || prompt + answer <= run->model_config.max_positions,
+             FL_ERR_USAGE,
+             "a held-out prompt of %lld tokens and max_new_tokens = %lld do not fit the model's "
+             "%lld positions",
+             (long long)prompt, (long long)answer, (long long)run->model_config.max_positions);
+    return FL_OK;
+}
+
 static fl_status open_model(fl_run *run)
 {
+    FL_TRY(check_answers(run));
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
@@ -189,6 +202,7 @@ fl_status fl_run_open(fl_run *run)
 
 void fl_run_close(fl_run *run)
 {
+    fl_run_files_close(run);
     fl_round_destroy(run->round);
     fl_metrics_close(run->metrics);
     fl_state_fini(&run->state);

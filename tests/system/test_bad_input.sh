@@ -130,8 +130,8 @@ change config.json 's/^\{/[/'
 bad_model 'config\.json:[0-9]+: invalid JSON'
 
 new_model
-change tokenizer.json '0,/"type": *"BPE"/s/"BPE"/"Unigram"/'
-bad_model 'tokenizer\.json: model Unigram is not supported'
+change tokenizer.json '0,/"type": *"BPE"/s/"BPE"/"WordPiece"/'
+bad_model 'tokenizer\.json: model WordPiece is not supported'
 change tokenizer.json '0,/"type": *"ByteFallback"/s/"ByteFallback"/"Mystery"/'
 bad_model 'tokenizer\.json: decoder Mystery is not supported'
 
@@ -190,3 +190,13 @@ expect_exit 0 'round 1: the update of client [0-9]+ is not finite after step [0-
 said 'no client returned a usable update' || fail "a round without a client passes silently"
 grep -q '"loss":null.*"answered":0.*"reason":"not finite"' "$out/metrics.jsonl" || fail "metrics.jsonl"
 ! said '1: 0\.000' || fail "the report shows a loss that was never computed"
+
+# ---- another job in the folder
+
+rm -r "$out"
+mkdir "$out"
+flock "$out" sleep 60 &
+holder=$!
+bad "$out is in use by another job" "${small[@]}"
+kill "$holder"
+bad 'max_new_tokens = 65536 do not fit' --max_new_tokens 65536 --dataset_sample 100
