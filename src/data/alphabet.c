@@ -1,3 +1,5 @@
+/* The code points follow from the order in which GPT-2's script goes through the bytes: first those
+ * that Latin-1 prints, then the rest, numbered from U+0100. */
 #include "data/alphabet.h"
 #include "data/utf8.h"
 

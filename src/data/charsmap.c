@@ -1,3 +1,5 @@
+/* A walk is cut at MAX_ENTRY bytes: a damaged array may lead in circles, which would make the time
+ * quadratic in the length of the text. */
 #include "data/charsmap.h"
 #include "data/utf8.h"
 

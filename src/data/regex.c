@@ -1,3 +1,5 @@
+/* Only this file knows PCRE2.  Captures are turned off by the translation, so a match is two
+ * numbers and the ovector has one pair. */
 #include "data/regex.h"
 #include "base/mem.h"
 #include "data/utf8.h"

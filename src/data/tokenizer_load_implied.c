@@ -1,4 +1,8 @@
-/* Merges of vocabularies that list none. */
+/* Merges of vocabularies that list none.
+ *
+ * tiktoken and SentencePiece look for the two neighbours whose joined text is the best token,
+ * however its parts came about.  With a merge for every way to write a token as two tokens, all of
+ * the token's rank, the merge loop for listed merges does the same. */
 #include "data/tokenizer_load.h"
 #include "data/utf8.h"
 

@@ -1,4 +1,8 @@
-/* The pre-tokenizer: each step cuts all pieces that the one before it left. */
+/* The pre-tokenizer: each step cuts all pieces that the one before it left.
+ *
+ * A pattern sees one piece only, never its neighbours: looks ahead and behind end with the piece,
+ * as in Hugging Face's library.  Pieces are ranges of one text, so a step that only cuts copies
+ * nothing; a step that marks word boundaries writes the text anew. */
 #include "data/tokenizer_encode.h"
 
 #include <string.h>

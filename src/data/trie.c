@@ -1,3 +1,5 @@
+/* Edges in one hash table, because most nodes have one child and arrays of 256 would be empty.  A
+ * key holds 24 bits of node and 8 of byte, which limits the nodes. */
 #include "data/trie.h"
 #include "base/mem.h"
 
