@@ -232,7 +232,7 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
  * none. */
 static fl_status lock_folder(fl_run *run, const char *dir)
 {
-    enum { TRIES = 20 };
+    enum { TRIES = 10 };
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return FL_OK;
     run->folder_lock = fd;
