@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_WORKERS = 255, LOOKS = 2000 }; /* looks of about 10 ns: as long as falling asleep takes */
+enum {
+    MAX_WORKERS = 255,
+    LOOKS = 2000
+}; /* looks of about 10 ns: as long as falling asleep takes */
 
 /* One job at a time.  Every worker takes part in every job, if only to see that it has no part, so
  * that none can still be at the last job when the next one is written. */
@@ -13,9 +16,9 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t work, done;
     int workers;
-    unsigned joined;  /* the job after which the newest workers came */
-    atomic_uint job;  /* number of the last one */
-    atomic_int left;  /* workers that are not through with it */
+    unsigned joined; /* the job after which the newest workers came */
+    atomic_uint job; /* number of the last one */
+    atomic_int left; /* workers that are not through with it */
     int parts;
     void (*fn)(int part, void *arg);
     void *arg;

@@ -4,9 +4,9 @@
 #ifndef FL_KERNELS_CPU_POOL_H
 #define FL_KERNELS_CPU_POOL_H
 
-/* fn(part, arg) once for each part in [0, parts), part 0 on the calling thread, each other on a thread
- * of its own; returns when all are done.  For one calling thread.  Where no more threads can be had, the
- * calling one does the rest. */
+/* fn(part, arg) once for each part in [0, parts), part 0 on the calling thread, each other on a
+ * thread of its own; returns when all are done.  For one calling thread.  Where no more threads can
+ * be had, the calling one does the rest. */
 void fl_pool_run(int parts, void (*fn)(int part, void *arg), void *arg);
 
 #endif

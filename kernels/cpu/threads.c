@@ -108,6 +108,8 @@ void fl_parallel_tasks(int64_t count, fl_task_fn fn, void *arg)
 {
     int parts = count < num_threads ? (int)count : num_threads;
     task_job job = {0, count, fn, arg};
-    if (parts <= 1) take_tasks(0, &job);
-    else fl_pool_run(parts, take_tasks, &job);
+    if (parts <= 1)
+        take_tasks(0, &job);
+    else
+        fl_pool_run(parts, take_tasks, &job);
 }

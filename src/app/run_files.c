@@ -227,9 +227,9 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
     return FL_OK;
 }
 
-/* Two jobs in one folder (one that was requeued while the old one still dies) would mix their rounds.
- * The lock ends with the process, however that ends.  Where the file system has no locks there is
- * none. */
+/* Two jobs in one folder (one that was requeued while the old one still dies) would mix their
+ * rounds. The lock ends with the process, however that ends.  Where the file system has no locks
+ * there is none. */
 static fl_status lock_folder(fl_run *run, const char *dir)
 {
     enum { TRIES = 10 };
