@@ -36,21 +36,24 @@ static fl_strip find_strip(const forward_call *call, int64_t task)
     s.q0 = index * call->tokens;
     s.q1 = s.q0 + call->tokens < length ? s.q0 + call->tokens : length;
     s.rows = (s.q1 - s.q0) * s.group;
+    fl_strip_set_keys(&s, shape);
     return s;
 }
 
-/* scores[rows, q1] become probabilities; keys behind a row's own token become zeros. */
+/* scores[rows, keys] become probabilities; keys that a row does not see become zeros. */
 static void softmax_strip(const forward_call *call, const fl_strip *s, float *scores)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     for (int64_t r = 0; r < s->rows; r++) {
-        float *row = scores + r * s->q1;
-        int64_t token = s->q0 + r / s->group, keys = token + 1;
-        float max = vec->max(row, keys);
-        double sum = vec->exp_shift(row, max, keys);
-        vec->scale(row, row, (float)(1.0 / sum), keys);
-        memset(row + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
-        int64_t head = s->kv * s->group + r % s->group;
+        int64_t count, first = fl_strip_visible(s, call->shape, r, &count);
+        float *line = scores + r * s->keys, *row = line + first;
+        if (call->shape->softcap > 0) vec->softcap(row, call->shape->softcap, count);
+        float max = vec->max(row, count);
+        double sum = vec->exp_shift(row, max, count);
+        vec->scale(row, row, (float)(1.0 / sum), count);
+        memset(line, 0, (size_t)first * sizeof(float));
+        memset(row + count, 0, (size_t)(s->keys - first - count) * sizeof(float));
+        int64_t token = s->q0 + r / s->group, head = s->kv * s->group + r % s->group;
         call->lse[(s->start + token) * call->shape->H + head] = (float)((double)max + log(sum));
     }
 }
@@ -61,7 +64,7 @@ static void forward_strip(int64_t task, int slot, void *arg)
     const fl_attn_shape *shape = call->shape;
     fl_strip s = find_strip(call, task);
     int64_t size = s.rows * shape->D;
-    float *q = fl_scratch(slot, FL_SCRATCH_OP, 2 * size + s.rows * s.q1);
+    float *q = fl_scratch(slot, FL_SCRATCH_OP, 2 * size + s.rows * s.keys);
     float *out = q + size, *scores = out + size;
     fl_strip_read(q, call->q, &s, shape, shape->scale);
     fl_strip_times_keys(scores, q, call->k, &s, shape, slot);

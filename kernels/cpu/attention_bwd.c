@@ -1,6 +1,6 @@
 /* Causal attention, backward (Dao et al. 2022, appendix B.2): with P = exp(S - lse),
  *   dV = P^T dO,  dP = dO V^T,  dS = P * (dP - delta),  delta = rowsum(dO * O),
- *   dQ = scale dS K,  dK = dS^T (scale Q).
+ *   dQ = scale dS K,  dK = dS^T (scale Q);  with a cap dS is also times its slope 1 - (S/cap)^2.
  * A task is one KV head of one sequence and walks over its strips in order, so that dK and dV are
  * summed by one thread in one order. */
 #include "attention.h"
@@ -18,25 +18,36 @@ typedef struct backward_call {
     int64_t tokens; /* per strip */
 } backward_call;
 
-/* Scratch of a strip, [rows, D] each but the last two, which are [rows, keys]. */
+/* Scratch of a strip, [rows, D] each but p and ds, which are [rows, keys], and capped [keys]. */
 typedef struct backward_strip {
-    float *q, *dout, *out, *p, *ds;
+    float *q, *dout, *out, *p, *ds, *capped;
 } backward_strip;
 
-/* p: scores -> probabilities, ds: dP -> dS; zeros behind the diagonal. */
+static void clear_outside(float *row, int64_t first, int64_t count, int64_t keys)
+{
+    memset(row, 0, (size_t)first * sizeof(float));
+    memset(row + first + count, 0, (size_t)(keys - first - count) * sizeof(float));
+}
+
+/* p: scores -> probabilities, ds: dP -> dS; zeros where a row does not see. */
 static void softmax_rows(const backward_call *call, const fl_strip *s, const backward_strip *strip)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     const fl_attn_shape *shape = call->shape;
     for (int64_t r = 0; r < s->rows; r++) {
-        int64_t token = s->q0 + r / s->group, keys = token + 1;
-        int64_t head = s->kv * s->group + r % s->group;
+        int64_t count, first = fl_strip_visible(s, shape, r, &count);
+        int64_t token = s->q0 + r / s->group, head = s->kv * s->group + r % s->group;
         float lse = call->lse[(s->start + token) * shape->H + head];
         float delta = vec->dot(strip->dout + r * shape->D, strip->out + r * shape->D, shape->D);
-        float *p = strip->p + r * s->q1, *ds = strip->ds + r * s->q1;
-        vec->softmax_bwd_row(p, ds, lse, delta, keys);
-        memset(p + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
-        memset(ds + keys, 0, (size_t)(s->q1 - keys) * sizeof(float));
+        float *p = strip->p + r * s->keys, *ds = strip->ds + r * s->keys;
+        if (shape->softcap > 0) {
+            vec->softcap(p + first, shape->softcap, count);
+            memcpy(strip->capped, p + first, (size_t)count * sizeof(float));
+        }
+        vec->softmax_bwd_row(p + first, ds + first, lse, delta, count);
+        if (shape->softcap > 0) vec->softcap_bwd(ds + first, strip->capped, shape->softcap, count);
+        clear_outside(p, first, count, s->keys);
+        clear_outside(ds, first, count, s->keys);
     }
 }
 
@@ -45,12 +56,12 @@ static void add_to_keys(float *d, const float *p, const float *x, const fl_strip
                         const fl_attn_shape *shape, int slot)
 {
     fl_product product = {
-        .a = {.data = p, .dtype = FL_F32, .stride = s->q1, .k_inner = false},
+        .a = {.data = p, .dtype = FL_F32, .stride = s->keys, .k_inner = false},
         .b = {.data = x, .dtype = FL_F32, .stride = shape->D, .k_inner = false},
-        .c = d + (s->start * shape->KV + s->kv) * shape->D,
+        .c = d + ((s->start + s->k0) * shape->KV + s->kv) * shape->D,
         .c_row = shape->KV * shape->D,
         .c_col = 1,
-        .M = s->q1,
+        .M = s->keys,
         .N = shape->D,
         .K = s->rows,
         .alpha = 1.0f,
@@ -62,13 +73,14 @@ static void add_to_keys(float *d, const float *p, const float *x, const fl_strip
 static void backward_one(const backward_call *call, const fl_strip *s, int slot)
 {
     const fl_attn_shape *shape = call->shape;
-    int64_t size = s->rows * shape->D, scores = s->rows * s->q1;
-    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores);
+    int64_t size = s->rows * shape->D, scores = s->rows * s->keys;
+    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores + s->keys);
     backward_strip strip = {.q = scratch,
                             .dout = scratch + size,
                             .out = scratch + 2 * size,
                             .p = scratch + 3 * size,
-                            .ds = scratch + 3 * size + scores};
+                            .ds = scratch + 3 * size + scores,
+                            .capped = scratch + 3 * size + 2 * scores};
     fl_strip_read(strip.q, call->q, s, shape, shape->scale);
     fl_strip_read(strip.dout, call->dout, s, shape, 1.0f);
     fl_strip_read(strip.out, call->out, s, shape, 1.0f);
@@ -97,6 +109,7 @@ static void backward_head(int64_t task, int slot, void *arg)
     for (s.q0 = 0; s.q0 < length; s.q0 = s.q1) {
         s.q1 = s.q0 + call->tokens < length ? s.q0 + call->tokens : length;
         s.rows = (s.q1 - s.q0) * s.group;
+        fl_strip_set_keys(&s, shape);
         backward_one(call, &s, slot);
     }
 }

@@ -30,15 +30,15 @@ void fl_strip_times_keys(float *out, const float *strip, const float *x, const f
     int64_t D = shape->D;
     fl_product product = {
         .a = {.data = strip, .dtype = FL_F32, .stride = D, .k_inner = true},
-        .b = {.data = x + (s->start * shape->KV + s->kv) * D,
+        .b = {.data = x + ((s->start + s->k0) * shape->KV + s->kv) * D,
               .dtype = FL_F32,
               .stride = shape->KV * D,
               .k_inner = true},
         .c = out,
-        .c_row = s->q1,
+        .c_row = s->keys,
         .c_col = 1,
         .M = s->rows,
-        .N = s->q1,
+        .N = s->keys,
         .K = D,
         .alpha = 1.0f,
     };
@@ -50,8 +50,8 @@ void fl_strip_mix_keys(float *out, const float *p, const float *x, float factor,
 {
     int64_t D = shape->D;
     fl_product product = {
-        .a = {.data = p, .dtype = FL_F32, .stride = s->q1, .k_inner = true},
-        .b = {.data = x + (s->start * shape->KV + s->kv) * D,
+        .a = {.data = p, .dtype = FL_F32, .stride = s->keys, .k_inner = true},
+        .b = {.data = x + ((s->start + s->k0) * shape->KV + s->kv) * D,
               .dtype = FL_F32,
               .stride = shape->KV * D,
               .k_inner = false},
@@ -60,7 +60,7 @@ void fl_strip_mix_keys(float *out, const float *p, const float *x, float factor,
         .c_col = 1,
         .M = s->rows,
         .N = D,
-        .K = s->q1,
+        .K = s->keys,
         .alpha = factor,
     };
     fl_product_serial(&product, slot);

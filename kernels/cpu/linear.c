@@ -2,6 +2,20 @@
 #include "cpu.h"
 #include "gemm.h"
 #include "isa.h"
+#include "threads.h"
+
+typedef struct bias_call {
+    float *y;
+    const fl_weight *w;
+} bias_call;
+
+static void add_bias(int64_t begin, int64_t end, void *arg)
+{
+    const bias_call *call = arg;
+    const fl_vec_ops *vec = fl_isa_current()->vec;
+    for (int64_t t = begin; t < end; t++)
+        vec->add(call->y + t * call->w->rows, call->w->bias, call->w->rows);
+}
 
 void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
 {
@@ -18,6 +32,8 @@ void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, 
         .accumulate = accumulate,
     };
     fl_product_run(&product);
+    bias_call call = {.y = y, .w = w};
+    if (w->bias) fl_parallel_for(T, 16, add_bias, &call);
 }
 
 void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)

@@ -37,6 +37,12 @@ typedef struct fl_vec_ops {
     void (*swiglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
     void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
                        const float *up, int64_t n);
+    void (*geglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    void (*geglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
+                      const float *up, int64_t n);
+    /* x = cap tanh(x / cap);  d *= 1 - (y / cap)^2 */
+    void (*softcap)(float *x, float cap, int64_t n);
+    void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
                   const fl_adamw_factors *f);
 } fl_vec_ops;

@@ -167,6 +167,62 @@ static void vec_swiglu_bwd(float *dgate, float *dup, const float *dout, const fl
     }
 }
 
+/* gelu(z) = z sigmoid(2u), u = sqrt(2/pi) (z + 0.044715 z^3), since (1 + tanh(u)) / 2 is the
+ * sigmoid of 2u. */
+static void vec_geglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+{
+    const float slope = 2 * 0.7978845608f, cubic = 0.044715f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float z = gate[i];
+        out[i] = z / (1.0f + exp1(-slope * (z + cubic * z * z * z))) * up[i];
+    }
+}
+
+static void vec_geglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                          const float *up, int64_t n)
+{
+    const float slope = 2 * 0.7978845608f, cubic = 0.044715f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float z = gate[i], u = up[i], d = dout[i];
+        float sigmoid = 1.0f / (1.0f + exp1(-slope * (z + cubic * z * z * z)));
+        float inner = slope * (1.0f + 3.0f * cubic * z * z);
+        dgate[i] = d * u * sigmoid * (1.0f + z * (1.0f - sigmoid) * inner);
+        dup[i] = d * z * sigmoid;
+    }
+}
+
+/* Near zero the odd polynomial of Cephes' tanhf (Moshier), where the quotient would cancel. */
+static inline float tanh1(float x)
+{
+    float size = fabsf(x), square = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * square + 2.06390887954e-2f;
+    p = p * square - 5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square - 3.33332819422e-1f;
+    float inside = p * square * x + x;
+    float outside = 1.0f - 2.0f / (exp1(2.0f * size) + 1.0f);
+    return size < 0.625f ? inside : copysignf(outside, x);
+}
+
+static void vec_softcap(float *x, float cap, int64_t n)
+{
+    float inverse = 1.0f / cap;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = cap * tanh1(x[i] * inverse);
+}
+
+static void vec_softcap_bwd(float *restrict d, const float *restrict y, float cap, int64_t n)
+{
+    float inverse = 1.0f / cap;
+    for (int64_t i = 0; i < n; i++) {
+        float t = y[i] * inverse;
+        d[i] *= 1.0f - t * t;
+    }
+}
+
 static void vec_adamw(float *restrict p, float *restrict m, float *restrict v,
                       const float *restrict g, int64_t n, const fl_adamw_factors *f)
 {
@@ -195,5 +251,9 @@ const fl_vec_ops VEC_TABLE = {
     .softmax_bwd_row = vec_softmax_bwd_row,
     .swiglu_fwd = vec_swiglu_fwd,
     .swiglu_bwd = vec_swiglu_bwd,
+    .geglu_fwd = vec_geglu_fwd,
+    .geglu_bwd = vec_geglu_bwd,
+    .softcap = vec_softcap,
+    .softcap_bwd = vec_softcap_bwd,
     .adamw = vec_adamw,
 };

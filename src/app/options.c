@@ -36,8 +36,12 @@ static const fl_conf_row lora_rows[] = {
      "LoRA alpha; the update is scaled by alpha / r"},
     {"lora_dropout", FL_CONF_FLOAT, LORA(lora_dropout), "0.05", 0, 0.99, NULL,
      "dropout on the input of LoRA's A"},
-    {"target_modules", FL_CONF_LIST, LORA(target_modules), "q_proj,v_proj", 0, 0, NULL,
-     "adapted linears: q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"},
+    {"use_rslora", FL_CONF_BOOL, LORA(use_rslora), "false", 0, 0, NULL,
+     "scale the update by alpha / sqrt(r) instead"},
+    {"target_modules", FL_CONF_LIST, LORA(target_modules), "", 0, 0, NULL,
+     "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
+     "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
+     "and v_proj (Phi-3: qkv_proj)"},
 };
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",

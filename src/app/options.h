@@ -13,7 +13,7 @@ typedef struct fl_data_options {
 } fl_data_options;
 
 typedef struct fl_lora_options {
-    bool use_peft;
+    bool use_peft, use_rslora;
     int64_t peft_lora_r, peft_lora_alpha;
     double lora_dropout;
     fl_conf_list target_modules;

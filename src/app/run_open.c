@@ -74,8 +74,9 @@ static fl_status open_adapter(fl_run *run)
              fl_tokenizer_vocab_size(run->tokenizer), (long long)run->model_config.vocab_size);
     run->lora = (fl_lora_config){.r = o->lora.peft_lora_r,
                                  .alpha = (double)o->lora.peft_lora_alpha,
+                                 .rslora = o->lora.use_rslora,
                                  .dropout = (float)o->lora.lora_dropout};
-    FL_TRY(fl_lora_set_targets(&run->lora, o->lora.target_modules.items,
+    FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
     return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
 }

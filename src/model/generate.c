@@ -97,9 +97,9 @@ static void attend_cache(fl_decoder *d, int64_t layer, void *context)
     for (int64_t s = 0; s < shape->S; s++)
         store(g, layer, s, g->lengths[s] - 1, s, 1);
     fl_layer_state *state = &d->layers[layer];
+    d->shape.window = fl_model_window(&d->model->config, layer);
     d->ops->attention_decode(state->att, state->q, cache_of(g, layer, false),
-                             cache_of(g, layer, true), g->device_lengths, shape->S, g->capacity,
-                             shape->H, shape->KV, shape->D, shape->scale);
+                             cache_of(g, layer, true), g->device_lengths, g->capacity, shape);
 }
 
 /* ids[s] = the most likely token after token rows[s] of the pass that just ran. */

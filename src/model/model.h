@@ -1,4 +1,4 @@
-/* A frozen Llama decoder: weights of a Hugging Face folder in the storage they have there, and the
+/* A frozen decoder: weights of a Hugging Face folder in the storage they have there, and the
  * tables that do not change.  Loaded once per rank; adapters are swapped, never the base. */
 #ifndef FL_MODEL_MODEL_H
 #define FL_MODEL_MODEL_H
@@ -8,9 +8,8 @@
 #include "model/model_config.h"
 
 typedef struct fl_layer {
-    fl_weight linear[FL_NUM_MODULES];
-    float *input_norm; /* [C], backend memory */
-    float *post_norm;  /* [C] */
+    fl_weight linear[FL_NUM_MODULES]; /* fused ones as views of their holder's rows */
+    float *norm[FL_NUM_NORMS]; /* backend memory, with the family's offset added; NULL: none */
 } fl_layer;
 
 typedef struct fl_model {
@@ -26,7 +25,8 @@ typedef struct fl_model {
     size_t weight_bytes; /* of the frozen base, as stored */
     struct fl_weights *files;
     fl_arena *arena;
-    float *block; /* backend memory of norms and tables */
+    float *block;      /* backend memory of norms, biases and tables */
+    size_t block_used; /* floats */
 } fl_model;
 
 /* Opens DIR (config.json + safetensors).  `positions`: longest sequence that will be asked for;

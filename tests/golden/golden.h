@@ -23,7 +23,8 @@ json_t *golden_get(const json_t *object, const char *key); /* must be there */
 double golden_real(const json_t *object, const char *key);
 int64_t golden_int(const json_t *object, const char *key);
 
-fl_lora_config golden_lora(const golden *g);
+/* config NULL: the Llama of model/ */
+fl_lora_config golden_lora(const golden *g, const fl_model_config *config);
 /* The case's optimiser on top of the defaults of a run. */
 fl_train_config golden_train(const golden *g);
 

@@ -132,7 +132,7 @@ static void check_case(const char *name)
                        .num_rounds = ROUNDS,
                        .num_clients = CLIENTS,
                        .sample_clients = CLIENTS}};
-    fl_lora_config lora = golden_lora(&x.g);
+    fl_lora_config lora = golden_lora(&x.g, NULL);
     fl_train_config config = plan_config(&x.g);
     x.count = (size_t)(config.batch_size * config.max_steps * config.gradient_accumulation_steps);
     fl_model *model;

@@ -55,6 +55,40 @@ static void run_linear(const fl_backend_ops *ops, fl_dtype dtype, int64_t T, int
     check_release();
 }
 
+/* The bias comes on top of the product, whatever T and whether it accumulates or not. */
+static void run_bias(const fl_backend_ops *ops, int64_t T, int64_t rows, int64_t cols)
+{
+    fl_weight weight = check_weight(check_random(3, rows * cols), FL_F32, rows, cols);
+    const float *x = check_copy(check_random(1, T * cols), T * cols);
+    const float *bias = check_random(10, rows), *old = check_random(11, T * rows);
+    float *plain = check_floats(T * rows), *y = check_floats(T * rows);
+    float *sum = check_copy(old, T * rows);
+    ops->linear_fwd(plain, x, &weight, T, false);
+    weight.bias = check_copy(bias, rows);
+    ops->linear_fwd(y, x, &weight, T, false);
+    ops->linear_fwd(sum, x, &weight, T, true);
+    float *host = check_host(T * rows);
+    ops->copy_out(host, plain, (size_t)(T * rows) * sizeof *host);
+    double *want = check_widen(host, T * rows);
+    for (int64_t i = 0; i < T * rows; i++)
+        want[i] += (double)bias[i % rows];
+    check_close("linear_fwd with bias", y, want, T * rows, 0, CHECK_EPS);
+    add_base(want, old, T * rows);
+    check_close("linear_fwd with bias, accumulating", sum, want, T * rows, tolerance(cols), 0);
+    check_release();
+}
+
+static void test_bias(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        run_bias(ops, 1, 1, 3);
+        run_bias(ops, 37, 50, 20);
+        run_bias(ops, 130, 33, 64);
+    }
+}
+
 static void test_linear(void **state)
 {
     (void)state;
@@ -148,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_bias),
         cmocka_unit_test(test_gemm),
         cmocka_unit_test(test_rows_are_independent),
     };

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static const fl_model_config config = {.vocab_size = 10,
+static const fl_model_config config = {.family = &fl_families[0],
+                                       .vocab_size = 10,
                                        .hidden_size = 12,
                                        .intermediate_size = 20,
                                        .num_layers = 2,
@@ -22,12 +23,11 @@ static void targets_by_name(void **state)
     (void)state;
     fl_lora_config lora = {.r = 2};
     const char *good[] = {"v_proj", "down_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, good, 2), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, good, 2), FL_OK);
     assert_true(lora.target[FL_V_PROJ] && lora.target[FL_DOWN_PROJ] && !lora.target[FL_Q_PROJ]);
     const char *unknown[] = {"qproj"}, *twice[] = {"q_proj", "q_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, unknown, 1), FL_ERR_USAGE);
-    assert_int_equal(fl_lora_set_targets(&lora, twice, 2), FL_ERR_USAGE);
-    assert_int_equal(fl_lora_set_targets(&lora, NULL, 0), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, unknown, 1), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, twice, 2), FL_ERR_USAGE);
 }
 
 static void layout_is_pefts(void **state)
@@ -35,7 +35,7 @@ static void layout_is_pefts(void **state)
     (void)state;
     fl_lora_config lora = {.r = 2};
     const char *names[] = {"k_proj", "gate_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, names, 2), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, names, 2), FL_OK);
     fl_params p;
     assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
     assert_int_equal(p.num_params, 8);
@@ -57,7 +57,7 @@ static void a_is_uniform_and_seeded_b_is_zero(void **state)
     (void)state;
     fl_lora_config lora = {.r = 64};
     const char *names[] = {"q_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, names, 1), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, names, 1), FL_OK);
     fl_params p, same, other;
     assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
     assert_int_equal(fl_lora_create(&same, &lora, &config, 1), FL_OK);

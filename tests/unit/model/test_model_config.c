@@ -45,7 +45,8 @@ static void sizes_and_defaults(void **state)
     assert_int_equal(load_with(&c, ""), FL_OK);
     assert_int_equal(c.head_dim, 8);
     assert_int_equal(c.num_kv_heads, 2);
-    assert_true(c.rope_theta == 5e4);
+    assert_true(c.rope.theta == 5e4 && c.rope.kind == FL_ROPE_DEFAULT);
+    assert_true(c.embedding_scale == 1 && c.attn_softcap == 0 && fl_model_window(&c, 0) == 0);
     assert_false(c.tied_head);
 }
 
@@ -57,7 +58,7 @@ static void newer_form(void **state)
     const char *extra = ",\"rope_parameters\":{\"rope_theta\":7e5,\"rope_type\":\"default\"},"
                         "\"head_dim\":16,\"tie_word_embeddings\":true";
     assert_int_equal(load_with(&c, extra), FL_OK);
-    assert_true(c.rope_theta == 7e5);
+    assert_true(c.rope.theta == 7e5);
     assert_int_equal(c.head_dim, 16);
     assert_true(c.tied_head);
 }
@@ -71,11 +72,15 @@ static void refused(void **state)
         const char *text;
     } cases[] = {
         {",\"hidden_act\":\"gelu\"", FL_ERR_UNSUPPORTED, "hidden_act"},
-        {",\"attention_bias\":true", FL_ERR_UNSUPPORTED, "attention_bias"},
-        {",\"mlp_bias\":true", FL_ERR_UNSUPPORTED, "mlp_bias"},
         {",\"quantization_config\":{}", FL_ERR_UNSUPPORTED, "quantization_config"},
-        {",\"rope_scaling\":{\"rope_type\":\"llama3\"}", FL_ERR_UNSUPPORTED, "llama3"},
-        {",\"rope_scaling\":{\"type\":\"linear\"}", FL_ERR_UNSUPPORTED, "linear"},
+        {",\"rope_scaling\":{\"rope_type\":\"yarn\"}", FL_ERR_UNSUPPORTED, "yarn"},
+        {",\"rope_scaling\":{\"type\":\"longrope\"}", FL_ERR_UNSUPPORTED, "longrope"},
+        {",\"rope_scaling\":{\"type\":\"linear\"}", FL_ERR_INPUT, "factor"},
+        {",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-2}", FL_ERR_INPUT, "factor"},
+        {",\"partial_rotary_factor\":0.5", FL_ERR_UNSUPPORTED, "partial_rotary_factor"},
+        {",\"layer_types\":[\"full_attention\"]", FL_ERR_INPUT, "layer_types"},
+        {",\"layer_types\":[\"a\",1,{}]", FL_ERR_UNSUPPORTED, "layer type"},
+        {",\"attention_bias\":3", FL_ERR_INPUT, "attention_bias"},
         {",\"head_dim\":7", FL_ERR_INPUT, "head size 7"},
         {",\"head_dim\":-8", FL_ERR_INPUT, "head_dim"},
         {",\"hidden_size\":49", FL_ERR_INPUT, "duplicate"},
