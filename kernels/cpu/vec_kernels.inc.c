@@ -13,7 +13,7 @@
  * Cephes' expf (Moshier); ln 2 in two pieces keeps r exact (Cody and Waite 1980).  2^n goes in as
  * two factors, so that neither overflows before the result does and small results are rounded once,
  * into the subnormal range.  NaN stays NaN: no comparison with it is true. */
-static inline float exp1(float x)
+static inline __attribute__((always_inline)) float exp1(float x)
 {
     const float shifter = 0x1.8p23f; // adding it leaves the rounded integer in the low bits
     x = x > 89.0f ? 89.0f : x;
