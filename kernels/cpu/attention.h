@@ -11,53 +11,70 @@
 #include "backend/ops.h"
 #include "gemm.h"
 
-/* Rows that make the products efficient, without much work above the diagonal. */
-enum { FL_STRIP_ROWS = 64, FL_STRIP_MIN_TOKENS = 8 };
+/* Rows enough to share the packing of keys and values. */
+enum { FL_STRIP_ROWS = 128, FL_STRIP_MIN_TOKENS = 8 };
+
+/* Rows of scores are padded to whole vectors, so that their loops have no rest.  At least
+ * FL_GEMM_MAX_MR, see FL_MASK_DEPTH. */
+enum { FL_SCORE_ALIGN = 16 };
 
 typedef struct fl_strip {
+    const fl_attn_shape *shape;
     int64_t start;  /* first token of the sequence in the batch */
     int64_t q0, q1; /* query tokens, counted from start */
-    int64_t k0;     /* keys are k0 .. q1-1, counted from start */
-    int64_t keys;   /* q1 - k0 */
+    int64_t k0;     /* keys are k0 .. q1-1: 0, or with a window near the first that q0 sees */
     int64_t kv;     /* KV head */
     int64_t group;  /* query heads per KV head */
     int64_t rows;   /* (q1 - q0) * group; row r is token q0 + r / group */
+    int64_t stride; /* elements between rows of scores: q1 - k0, padded */
 } fl_strip;
 
-static inline int64_t fl_strip_tokens(const fl_attn_shape *shape)
+/* Tokens per strip. */
+int64_t fl_strip_tokens(const fl_attn_shape *shape);
+
+/* Strip number `index` of sequence `sequence` for KV head kv. */
+fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv, int64_t index);
+
+/* What row r of scores[rows, stride] holds: places first .. last are the keys its token sees, and
+ * `used` is the length up to the vector that holds the last of them. */
+typedef struct fl_score_row {
+    int64_t token, head; /* token counted from start, head of all H */
+    int64_t first, last, used;
+} fl_score_row;
+
+static inline fl_score_row fl_strip_row(const fl_strip *s, int64_t r)
 {
-    int64_t tokens = FL_STRIP_ROWS * shape->KV / shape->H;
-    return tokens > FL_STRIP_MIN_TOKENS ? tokens : FL_STRIP_MIN_TOKENS;
+    fl_score_row row = {.token = s->q0 + r / s->group, .head = s->kv * s->group + r % s->group};
+    row.last = row.token - s->k0;
+    row.used = (row.last + FL_SCORE_ALIGN) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    if (s->shape->window > 0 && row.last >= s->shape->window)
+        row.first = row.last + 1 - s->shape->window;
+    return row;
 }
 
-/* Sets the strip's keys: those that some query of it sees. */
-static inline void fl_strip_set_keys(fl_strip *s, const fl_attn_shape *shape)
+/* Used places outside first .. last become `value`. */
+static inline void fl_strip_hide(float *scores, const fl_score_row *row, float value)
 {
-    bool cut = shape->window > 0 && s->q0 >= shape->window;
-    s->k0 = cut ? s->q0 + 1 - shape->window : 0;
-    s->keys = s->q1 - s->k0;
+    for (int64_t j = 0; j < row->first; j++)
+        scores[j] = value;
+    for (int64_t j = row->last + 1; j < row->used; j++)
+        scores[j] = value;
 }
 
-/* Row r of scores[rows, keys]: the keys that its query sees are first .. first + count - 1. */
-static inline int64_t fl_strip_visible(const fl_strip *s, const fl_attn_shape *shape, int64_t r,
-                                       int64_t *count)
-{
-    int64_t token = s->q0 + r / s->group, first = s->k0;
-    if (shape->window > 0 && token + 1 - shape->window > first) first = token + 1 - shape->window;
-    *count = token + 1 - first;
-    return first - s->k0;
-}
+/* Zeros behind those: one more vector is all that the masked products read. */
+void fl_strip_clear(float *row, int64_t used, const fl_strip *s);
 
 /* Copies heads of the strip between x[T,H,D] and strip[rows,D]; reading multiplies by factor. */
-void fl_strip_read(float *strip, const float *x, const fl_strip *s, const fl_attn_shape *shape,
-                   float factor);
-void fl_strip_write(float *x, const float *strip, const fl_strip *s, const fl_attn_shape *shape);
+void fl_strip_read(float *strip, const float *x, const fl_strip *s, float factor);
+void fl_strip_write(float *x, const float *strip, const fl_strip *s);
 
-/* out[rows, keys] = strip[rows,D] times the rows of x[T,KV,D] that are the strip's keys. */
+/* out[rows, keys] = strip[rows,D] times the rows of x[T,KV,D] that are the strip's keys.  Places
+ * behind a row's own token are undefined. */
 void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
-                         const fl_attn_shape *shape, int slot);
-/* out[rows,D] = factor * p[rows, keys] times the same rows of x. */
-void fl_strip_mix_keys(float *out, const float *p, const float *x, float factor, const fl_strip *s,
-                       const fl_attn_shape *shape, int slot);
+                         int slot);
+/* out[rows,D] = p[rows, keys] times the same rows of x; p is zero behind a row's token. */
+void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_strip *s, int slot);
+/* d[keys,D], of the same rows of d[T,KV,D], += p[rows, keys]^T x[rows,D]. */
+void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_strip *s, int slot);
 
 #endif

@@ -1,6 +1,6 @@
 /* Causal attention, backward (Dao et al. 2022, appendix B.2): with P = exp(S - lse),
  *   dV = P^T dO,  dP = dO V^T,  dS = P * (dP - delta),  delta = rowsum(dO * O),
- *   dQ = scale dS K,  dK = dS^T (scale Q);  with a cap dS is also times its slope 1 - (S/cap)^2.
+ *   dQ = scale dS K,  dK = dS^T (scale Q);  a cap multiplies dS by its slope 1 - (S/cap)^2.
  * A task is one KV head of one sequence and walks over its strips in order, so that dK and dV are
  * summed by one thread in one order. */
 #include "attention.h"
@@ -9,107 +9,84 @@
 #include "isa.h"
 #include "threads.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct backward_call {
     float *dq, *dk, *dv;
     const float *dout, *out, *lse, *q, *k, *v;
     const fl_attn_shape *shape;
-    int64_t tokens; /* per strip */
 } backward_call;
 
-/* Scratch of a strip, [rows, D] each but p and ds, which are [rows, keys], and capped [keys]. */
+/* Scratch of a strip: [rows, D] each, p and ds [rows, keys], capped [keys]. */
 typedef struct backward_strip {
     float *q, *dout, *out, *p, *ds, *capped;
 } backward_strip;
 
-static void clear_outside(float *row, int64_t first, int64_t count, int64_t keys)
-{
-    memset(row, 0, (size_t)first * sizeof(float));
-    memset(row + first + count, 0, (size_t)(keys - first - count) * sizeof(float));
-}
-
-/* p: scores -> probabilities, ds: dP -> dS; zeros where a row does not see. */
+/* p: scores -> probabilities, ds: dP -> dS; zeros where a row does not see, as far as they are
+ * read. */
 static void softmax_rows(const backward_call *call, const fl_strip *s, const backward_strip *strip)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
-    const fl_attn_shape *shape = call->shape;
+    int64_t D = s->shape->D;
     for (int64_t r = 0; r < s->rows; r++) {
-        int64_t count, first = fl_strip_visible(s, shape, r, &count);
-        int64_t token = s->q0 + r / s->group, head = s->kv * s->group + r % s->group;
-        float lse = call->lse[(s->start + token) * shape->H + head];
-        float delta = vec->dot(strip->dout + r * shape->D, strip->out + r * shape->D, shape->D);
-        float *p = strip->p + r * s->keys, *ds = strip->ds + r * s->keys;
-        if (shape->softcap > 0) {
-            vec->softcap(p + first, shape->softcap, count);
-            memcpy(strip->capped, p + first, (size_t)count * sizeof(float));
+        fl_score_row at = fl_strip_row(s, r);
+        float lse = call->lse[(s->start + at.token) * s->shape->H + at.head],
+              cap = s->shape->softcap;
+        float delta = vec->dot(strip->dout + r * D, strip->out + r * D, D);
+        float *p = strip->p + r * s->stride, *ds = strip->ds + r * s->stride;
+        if (cap > 0) {
+            vec->softcap(p, cap, at.used);
+            memcpy(strip->capped, p, (size_t)at.used * sizeof *p);
         }
-        vec->softmax_bwd_row(p + first, ds + first, lse, delta, count);
-        if (shape->softcap > 0) vec->softcap_bwd(ds + first, strip->capped, shape->softcap, count);
-        clear_outside(p, first, count, s->keys);
-        clear_outside(ds, first, count, s->keys);
+        fl_strip_hide(p, &at, -INFINITY);
+        fl_strip_hide(ds, &at, 0.0f);
+        vec->softmax_bwd_row(p, ds, lse, delta, at.used);
+        int64_t seen = at.last + 1 - at.first;
+        if (cap > 0) vec->softcap_bwd(ds + at.first, strip->capped + at.first, cap, seen);
+        fl_strip_clear(p, at.used, s);
+        fl_strip_clear(ds, at.used, s);
     }
-}
-
-/* d[keys,D] of the strip's KV head += p[rows,keys]^T x[rows,D] */
-static void add_to_keys(float *d, const float *p, const float *x, const fl_strip *s,
-                        const fl_attn_shape *shape, int slot)
-{
-    fl_product product = {
-        .a = {.data = p, .dtype = FL_F32, .stride = s->keys, .k_inner = false},
-        .b = {.data = x, .dtype = FL_F32, .stride = shape->D, .k_inner = false},
-        .c = d + ((s->start + s->k0) * shape->KV + s->kv) * shape->D,
-        .c_row = shape->KV * shape->D,
-        .c_col = 1,
-        .M = s->keys,
-        .N = shape->D,
-        .K = s->rows,
-        .alpha = 1.0f,
-        .accumulate = true,
-    };
-    fl_product_serial(&product, slot);
 }
 
 static void backward_one(const backward_call *call, const fl_strip *s, int slot)
 {
-    const fl_attn_shape *shape = call->shape;
-    int64_t size = s->rows * shape->D, scores = s->rows * s->keys;
-    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores + s->keys);
+    const fl_vec_ops *vec = fl_isa_current()->vec;
+    int64_t size = s->rows * s->shape->D, scores = s->rows * s->stride;
+    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores + s->stride);
     backward_strip strip = {.q = scratch,
                             .dout = scratch + size,
                             .out = scratch + 2 * size,
                             .p = scratch + 3 * size,
                             .ds = scratch + 3 * size + scores,
                             .capped = scratch + 3 * size + 2 * scores};
-    fl_strip_read(strip.q, call->q, s, shape, shape->scale);
-    fl_strip_read(strip.dout, call->dout, s, shape, 1.0f);
-    fl_strip_read(strip.out, call->out, s, shape, 1.0f);
-    fl_strip_times_keys(strip.p, strip.q, call->k, s, shape, slot);
-    fl_strip_times_keys(strip.ds, strip.dout, call->v, s, shape, slot);
+    fl_strip_read(strip.q, call->q, s, s->shape->scale);
+    fl_strip_read(strip.dout, call->dout, s, 1.0f);
+    fl_strip_read(strip.out, call->out, s, 1.0f);
+    fl_strip_times_keys(strip.p, strip.q, call->k, s, slot);
+    fl_strip_times_keys(strip.ds, strip.dout, call->v, s, slot);
     softmax_rows(call, s, &strip);
-    add_to_keys(call->dv, strip.p, strip.dout, s, shape, slot);
-    add_to_keys(call->dk, strip.ds, strip.q, s, shape, slot);
+    fl_strip_add_to_keys(call->dv, strip.p, strip.dout, s, slot);
+    fl_strip_add_to_keys(call->dk, strip.ds, strip.q, s, slot);
     float *dq = strip.out; // delta is done, its place is free
-    fl_strip_mix_keys(dq, strip.ds, call->k, shape->scale, s, shape, slot);
-    fl_strip_write(call->dq, dq, s, shape);
+    fl_strip_mix_keys(dq, strip.ds, call->k, s, slot);
+    vec->scale(dq, dq, s->shape->scale, size);
+    fl_strip_write(call->dq, dq, s);
 }
 
 static void backward_head(int64_t task, int slot, void *arg)
 {
     const backward_call *call = arg;
     const fl_attn_shape *shape = call->shape;
-    int64_t sequence = task / shape->KV;
-    int64_t start = shape->cu[sequence], length = shape->cu[sequence + 1] - start;
-    fl_strip s = {.start = start, .kv = task % shape->KV, .group = shape->H / shape->KV};
-    for (int64_t t = start; t < start + length; t++) {
-        int64_t at = (t * shape->KV + s.kv) * shape->D;
+    int64_t sequence = task / shape->KV, kv = task % shape->KV;
+    for (int64_t t = shape->cu[sequence]; t < shape->cu[sequence + 1]; t++) {
+        int64_t at = (t * shape->KV + kv) * shape->D;
         memset(call->dk + at, 0, (size_t)shape->D * sizeof(float));
         memset(call->dv + at, 0, (size_t)shape->D * sizeof(float));
     }
-    for (s.q0 = 0; s.q0 < length; s.q0 = s.q1) {
-        s.q1 = s.q0 + call->tokens < length ? s.q0 + call->tokens : length;
-        s.rows = (s.q1 - s.q0) * s.group;
-        fl_strip_set_keys(&s, shape);
+    int64_t length = shape->cu[sequence + 1] - shape->cu[sequence];
+    for (int64_t index = 0; index * fl_strip_tokens(shape) < length; index++) {
+        fl_strip s = fl_strip_make(shape, sequence, kv, index);
         backward_one(call, &s, slot);
     }
 }
@@ -128,8 +105,7 @@ void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, co
                           .q = q,
                           .k = k,
                           .v = v,
-                          .shape = shape,
-                          .tokens = fl_strip_tokens(shape)};
+                          .shape = shape};
     fl_parallel_tasks(shape->S * shape->KV, backward_head, &call);
 }
 

@@ -4,64 +4,123 @@
 
 #include <string.h>
 
-void fl_strip_read(float *strip, const float *x, const fl_strip *s, const fl_attn_shape *shape,
-                   float factor)
+int64_t fl_strip_tokens(const fl_attn_shape *shape)
+{
+    int64_t tokens = FL_STRIP_ROWS * shape->KV / shape->H;
+    return tokens > FL_STRIP_MIN_TOKENS ? tokens : FL_STRIP_MIN_TOKENS;
+}
+
+fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv, int64_t index)
+{
+    int64_t tokens = fl_strip_tokens(shape);
+    fl_strip s = {.shape = shape, .kv = kv, .group = shape->H / shape->KV};
+    s.start = shape->cu[sequence];
+    int64_t length = shape->cu[sequence + 1] - s.start;
+    s.q0 = index * tokens;
+    s.q1 = s.q0 + tokens < length ? s.q0 + tokens : length;
+    s.rows = (s.q1 - s.q0) * s.group;
+    if (shape->window > 0 && s.q0 >= shape->window)
+        s.k0 = (s.q0 + 1 - shape->window) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    s.stride = (s.q1 - s.k0 + FL_SCORE_ALIGN - 1) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    return s;
+}
+
+void fl_strip_clear(float *row, int64_t used, const fl_strip *s)
+{
+    int64_t rest = s->stride - used;
+    if (rest > FL_SCORE_ALIGN) rest = FL_SCORE_ALIGN;
+    memset(row + used, 0, (size_t)rest * sizeof *row);
+}
+
+void fl_strip_read(float *strip, const float *x, const fl_strip *s, float factor)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
-    int64_t width = s->group * shape->D; // the group's heads of one token
+    int64_t width = s->group * s->shape->D; // the group's heads of one token
     for (int64_t t = s->q0; t < s->q1; t++) {
-        const float *heads = x + (s->start + t) * shape->H * shape->D + s->kv * width;
+        const float *heads = x + (s->start + t) * s->shape->H * s->shape->D + s->kv * width;
         vec->scale(strip + (t - s->q0) * width, heads, factor, width);
     }
 }
 
-void fl_strip_write(float *x, const float *strip, const fl_strip *s, const fl_attn_shape *shape)
+void fl_strip_write(float *x, const float *strip, const fl_strip *s)
 {
-    int64_t width = s->group * shape->D;
+    int64_t width = s->group * s->shape->D;
     for (int64_t t = s->q0; t < s->q1; t++) {
-        float *heads = x + (s->start + t) * shape->H * shape->D + s->kv * width;
+        float *heads = x + (s->start + t) * s->shape->H * s->shape->D + s->kv * width;
         memcpy(heads, strip + (t - s->q0) * width, (size_t)width * sizeof(float));
     }
 }
 
-void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
-                         const fl_attn_shape *shape, int slot)
+/* The three kinds of matrices around a strip. */
+static fl_operand strip_rows(const float *strip, const fl_strip *s, bool k_inner)
 {
-    int64_t D = shape->D;
-    fl_product product = {
-        .a = {.data = strip, .dtype = FL_F32, .stride = D, .k_inner = true},
-        .b = {.data = x + ((s->start + s->k0) * shape->KV + s->kv) * D,
-              .dtype = FL_F32,
-              .stride = shape->KV * D,
-              .k_inner = true},
-        .c = out,
-        .c_row = s->keys,
-        .c_col = 1,
-        .M = s->rows,
-        .N = s->keys,
-        .K = D,
-        .alpha = 1.0f,
-    };
+    return (fl_operand){.data = strip, .dtype = FL_F32, .stride = s->shape->D, .k_inner = k_inner};
+}
+
+static fl_operand scores(const float *p, const fl_strip *s, bool k_inner)
+{
+    return (fl_operand){.data = p, .dtype = FL_F32, .stride = s->stride, .k_inner = k_inner};
+}
+
+static int64_t first_key(const fl_strip *s)
+{
+    return ((s->start + s->k0) * s->shape->KV + s->kv) * s->shape->D;
+}
+
+static fl_operand keys(const float *x, const fl_strip *s, bool k_inner)
+{
+    return (fl_operand){.data = x + first_key(s),
+                        .dtype = FL_F32,
+                        .stride = s->shape->KV * s->shape->D,
+                        .k_inner = k_inner};
+}
+
+void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
+                         int slot)
+{
+    fl_product product = {.a = strip_rows(strip, s, true),
+                          .b = keys(x, s, true),
+                          .c = out,
+                          .stride = s->stride,
+                          .M = s->rows,
+                          .N = s->q1 - s->k0,
+                          .K = s->shape->D,
+                          .alpha = 1.0f,
+                          .mask = FL_MASK_COLUMNS,
+                          .diagonal = s->q0 - s->k0,
+                          .group = s->group};
     fl_product_serial(&product, slot);
 }
 
-void fl_strip_mix_keys(float *out, const float *p, const float *x, float factor, const fl_strip *s,
-                       const fl_attn_shape *shape, int slot)
+void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_strip *s, int slot)
 {
-    int64_t D = shape->D;
-    fl_product product = {
-        .a = {.data = p, .dtype = FL_F32, .stride = s->keys, .k_inner = true},
-        .b = {.data = x + ((s->start + s->k0) * shape->KV + s->kv) * D,
-              .dtype = FL_F32,
-              .stride = shape->KV * D,
-              .k_inner = false},
-        .c = out,
-        .c_row = D,
-        .c_col = 1,
-        .M = s->rows,
-        .N = D,
-        .K = s->keys,
-        .alpha = factor,
-    };
+    fl_product product = {.a = scores(p, s, true),
+                          .b = keys(x, s, false),
+                          .c = out,
+                          .stride = s->shape->D,
+                          .M = s->rows,
+                          .N = s->shape->D,
+                          .K = s->q1 - s->k0,
+                          .alpha = 1.0f,
+                          .mask = FL_MASK_DEPTH,
+                          .diagonal = s->q0 - s->k0,
+                          .group = s->group};
+    fl_product_serial(&product, slot);
+}
+
+void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_strip *s, int slot)
+{
+    fl_product product = {.a = scores(p, s, false),
+                          .b = strip_rows(x, s, false),
+                          .c = d + first_key(s),
+                          .stride = s->shape->KV * s->shape->D,
+                          .M = s->q1 - s->k0,
+                          .N = s->shape->D,
+                          .K = s->rows,
+                          .alpha = 1.0f,
+                          .accumulate = true,
+                          .mask = FL_MASK_START,
+                          .diagonal = s->q0 - s->k0,
+                          .group = s->group};
     fl_product_serial(&product, slot);
 }

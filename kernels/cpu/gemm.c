@@ -3,9 +3,12 @@
 #include "isa.h"
 #include "threads.h"
 
-/* Panels of A are kept for all of K when they fit (1 MB), so that A is packed once and not once per
- * NC columns; with few rows NC is small, to use packed B while it is in L1. */
+/* Panels of A are kept for all of K when they fit (16 MB), so that A is packed once and not once
+ * per NC columns; with few rows NC is small, to use packed B while it is in L1. */
 enum { WHOLE_A_FLOATS = 1 << 22, SMALL_M = 64, SMALL_NC = 64 };
+
+/* Up to so many columns, packing A costs more than reading it where it lies. */
+enum { DIRECT_N = 128 };
 
 /* Below this many multiply-adds per thread, waking threads costs more than they bring. */
 enum { MIN_WORK_PER_THREAD = 1 << 18 };
@@ -20,23 +23,29 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Blocks of K: as few as FL_GEMM_KC allows, of nearly equal depth.  A function of K alone. */
-static int64_t block_depth(int64_t K)
-{
-    int64_t depth = ceil_div(K, ceil_div(K, FL_GEMM_KC));
-    return ceil_div(depth, 8) * 8;
-}
-
 /* One thread's part of a product: rows [m0, m1), columns [n0, n1), all of K. */
 typedef struct c_part {
     const fl_product *product;
     const fl_gemm_kernels *kernels;
     int64_t m0, m1, n0, n1;
-    int64_t mr; /* rows per panel: the most even cut of the rows into panels of at most kernels->mr,
-                   so that 16 rows are 8 + 8 and not 14 + 2 */
-    int64_t kc; /* depth of a block */
+    int64_t mr;  /* rows per panel: the most even cut of the rows into panels of at most the
+                    kernels' height, so that 16 rows are 8 + 8 and not 14 + 2 */
+    bool direct; /* A is not packed */
     float *pack_a, *pack_b;
 } c_part;
+
+/* Rows [i0, i1), columns [j0, j1) and depth [k0, k0 + kc) of a part, with packed A for these rows.
+ */
+typedef struct c_block {
+    int64_t i0, i1, j0, j1, k0, kc;
+    const float *pack_a;
+    bool accumulate;
+} c_block;
+
+/* One tile: `rows` rows from i, `columns` columns from j, depth [begin, end) of its block. */
+typedef struct c_tile {
+    int64_t i, rows, j, columns, begin, end;
+} c_tile;
 
 /* Panels of rows [i0, i1), each as wide as it has rows; panel p starts at p * mr * kc. */
 static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1, int64_t k0,
@@ -49,42 +58,75 @@ static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1,
         part->kernels->pack(out + whole * kc, rest, &p->a, i0 + whole, rest, k0, kc, p->alpha);
 }
 
-/* The tile at (i, j) where it is narrower than NR or C is transposed: computed beside and then
- * moved.  The sums are those of the direct way. */
-static void tile_by_copy(const c_part *part, const float *a, const float *b, float *c, int64_t rows,
-                         int64_t columns, int64_t kc, bool accumulate)
+/* Cuts off the depth that a mask makes void; an empty range leaves the tile out. */
+static void apply_mask(const fl_product *p, const c_block *block, c_tile *tile)
+{
+    if (p->mask == FL_MASK_NONE) return;
+    if (p->mask == FL_MASK_START) {
+        int64_t first = (tile->i - p->diagonal) * p->group - block->k0;
+        tile->begin = first > 0 ? first : 0;
+        return;
+    }
+    int64_t last = p->diagonal + (tile->i + tile->rows - 1) / p->group; // key
+    if (p->mask == FL_MASK_DEPTH) tile->end = min64(tile->end, last + 1 - block->k0);
+    if (p->mask == FL_MASK_COLUMNS && tile->j > last) tile->end = 0;
+}
+
+/* Runs the micro-kernel into c; `half` computes only the first nr / 2 columns. */
+static void call_kernel(const c_part *part, const c_block *block, const c_tile *tile, bool half,
+                        float *c, int64_t stride, bool accumulate)
+{
+    const fl_gemm_kernels *kernels = part->kernels;
+    int64_t depth = tile->end - tile->begin;
+    const float *b = part->pack_b + (tile->j - block->j0) * block->kc + tile->begin * kernels->nr;
+    if (!part->direct) {
+        const float *a =
+            block->pack_a + (tile->i - block->i0) * block->kc + tile->begin * tile->rows;
+        kernels->tile[tile->rows](depth, a, b, c, stride, accumulate);
+        return;
+    }
+    const fl_operand *from = &part->product->a;
+    int64_t a_row = from->k_inner ? from->stride : 1, a_k = from->k_inner ? 1 : from->stride;
+    const float *a = (const float *)from->data + tile->i * a_row + (block->k0 + tile->begin) * a_k;
+    const fl_direct_fn *direct = half ? kernels->narrow : kernels->direct;
+    direct[tile->rows](depth, a, a_row, a_k, b, c, stride, accumulate);
+}
+
+/* A tile that the kernel may not write as a whole is computed beside C and then moved; the sums are
+ * those of the direct way. */
+static void multiply_tile(const c_part *part, const c_block *block, const c_tile *tile)
 {
     const fl_product *p = part->product;
-    float tile[FL_GEMM_MAX_MR * FL_GEMM_MAX_NR];
     int64_t nr = part->kernels->nr;
-    part->kernels->tile[rows](kc, a, b, tile, nr, false);
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < columns; j++) {
-            float sum = tile[i * nr + j], *to = c + i * p->c_row + j * p->c_col;
-            *to = accumulate ? *to + sum : sum;
+    bool half = part->direct && 2 * tile->columns <= nr;
+    float *c = p->c + tile->i * p->stride + tile->j;
+    if (tile->columns == (half ? nr / 2 : nr)) {
+        call_kernel(part, block, tile, half, c, p->stride, block->accumulate);
+        return;
+    }
+    float copy[FL_GEMM_MAX_MR * FL_GEMM_MAX_NR];
+    call_kernel(part, block, tile, half, copy, nr, false);
+    for (int64_t i = 0; i < tile->rows; i++) {
+        for (int64_t j = 0; j < tile->columns; j++) {
+            float sum = copy[i * nr + j], *to = c + i * p->stride + j;
+            *to = block->accumulate ? *to + sum : sum;
         }
     }
 }
 
-/* C[i0..i1, j0..j1) (+)= packed A times packed B.  B's panel is the outer loop: it stays in L1
- * while A's panels come from L2. */
-static void multiply_block(const c_part *part, const float *pack_a, int64_t i0, int64_t i1,
-                           int64_t j0, int64_t j1, int64_t kc, bool accumulate)
+/* B's panel is the outer loop: it stays in L1 while A's panels come from L2. */
+static void multiply_block(const c_part *part, const c_block *block)
 {
-    const fl_product *p = part->product;
-    int64_t nr = part->kernels->nr;
-    for (int64_t j = j0; j < j1; j += nr) {
-        const float *b = part->pack_b + (j - j0) * kc;
-        int64_t columns = min64(nr, j1 - j);
-        for (int64_t i = i0; i < i1; i += part->mr) {
-            const float *a = pack_a + (i - i0) * kc;
-            float *c = p->c + i * p->c_row + j * p->c_col;
-            int64_t rows = min64(part->mr, i1 - i);
-            if (columns == nr && p->c_col == 1) {
-                part->kernels->tile[rows](kc, a, b, c, p->c_row, accumulate);
-            } else {
-                tile_by_copy(part, a, b, c, rows, columns, kc, accumulate);
-            }
+    for (int64_t j = block->j0; j < block->j1; j += part->kernels->nr) {
+        for (int64_t i = block->i0; i < block->i1; i += part->mr) {
+            c_tile tile = {.i = i,
+                           .rows = min64(part->mr, block->i1 - i),
+                           .j = j,
+                           .columns = min64(part->kernels->nr, block->j1 - j),
+                           .begin = 0,
+                           .end = block->kc};
+            apply_mask(part->product, block, &tile);
+            if (tile.begin < tile.end) multiply_tile(part, block, &tile);
         }
     }
 }
@@ -92,18 +134,23 @@ static void multiply_block(const c_part *part, const float *pack_a, int64_t i0, 
 static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t nc)
 {
     const fl_product *p = part->product;
-    for (int64_t j = part->n0; j < part->n1; j += nc) {
-        int64_t j1 = min64(j + nc, part->n1);
-        for (int64_t k = 0; k < p->K; k += part->kc) {
-            int64_t kc = min64(part->kc, p->K - k);
-            bool accumulate = p->accumulate || k > 0;
-            part->kernels->pack(part->pack_b, part->kernels->nr, &p->b, j, j1 - j, k, kc, 1.0f);
-            for (int64_t i = part->m0; i < part->m1; i += mc) {
-                int64_t i1 = min64(i + mc, part->m1);
-                int64_t at = whole_a ? k * (part->m1 - part->m0) + (i - part->m0) * kc : 0;
-                float *pack_a = part->pack_a + at;
-                if (!whole_a || j == part->n0) pack_a_block(part, pack_a, i, i1, k, kc);
-                multiply_block(part, pack_a, i, i1, j, j1, kc, accumulate);
+    c_block block = {.j0 = 0};
+    for (block.j0 = part->n0; block.j0 < part->n1; block.j0 += nc) {
+        block.j1 = min64(block.j0 + nc, part->n1);
+        for (block.k0 = 0; block.k0 < p->K; block.k0 += FL_GEMM_KC) {
+            block.kc = min64(FL_GEMM_KC, p->K - block.k0);
+            block.accumulate = p->accumulate || block.k0 > 0;
+            part->kernels->pack(part->pack_b, part->kernels->nr, &p->b, block.j0,
+                                block.j1 - block.j0, block.k0, block.kc, 1.0f);
+            for (block.i0 = part->m0; block.i0 < part->m1; block.i0 += mc) {
+                block.i1 = min64(block.i0 + mc, part->m1);
+                int64_t rows = part->m1 - part->m0, above = block.i0 - part->m0;
+                float *pack_a = part->pack_a;
+                if (whole_a) pack_a += block.k0 * rows + above * block.kc;
+                block.pack_a = pack_a;
+                if (!part->direct && (!whole_a || block.j0 == part->n0))
+                    pack_a_block(part, pack_a, block.i0, block.i1, block.k0, block.kc);
+                multiply_block(part, &block);
             }
         }
     }
@@ -112,18 +159,20 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
 static void run_part(c_part *part, int slot)
 {
     const fl_product *p = part->product;
+    const fl_gemm_kernels *kernels = part->kernels;
     int64_t rows = part->m1 - part->m0, columns = part->n1 - part->n0;
     if (rows <= 0 || columns <= 0) return;
-    int64_t mr = part->kernels->mr, nr = part->kernels->nr;
-    part->mr = ceil_div(rows, ceil_div(rows, mr));
+    part->direct = columns <= DIRECT_N && p->a.dtype == FL_F32 && p->alpha == 1.0f;
+    part->mr = ceil_div(rows, ceil_div(rows, part->direct ? kernels->direct_mr : kernels->mr));
     bool whole_a = rows * p->K <= WHOLE_A_FLOATS;
     int64_t mc = FL_GEMM_MC / part->mr * part->mr;
     int64_t nc = rows <= SMALL_M && whole_a ? SMALL_NC : FL_GEMM_NC;
-    part->kc = block_depth(p->K);
-    part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A,
-                              (whole_a ? rows * p->K : min64(mc, rows) * part->kc) + FL_GEMM_PAD);
-    part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B,
-                              min64(nc, ceil_div(columns, nr) * nr) * part->kc + FL_GEMM_PAD);
+    int64_t kc = min64(FL_GEMM_KC, p->K);
+    int64_t a_floats = whole_a ? rows * p->K : min64(mc, rows) * kc;
+    int64_t b_floats = min64(nc, ceil_div(columns, kernels->nr) * kernels->nr) * kc;
+    if (part->direct) a_floats = 0;
+    part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A, a_floats + FL_GEMM_PAD);
+    part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B, b_floats + FL_GEMM_PAD);
     multiply_part(part, whole_a, mc, nc);
 }
 
@@ -131,40 +180,22 @@ static void clear_c(const fl_product *p)
 {
     for (int64_t i = 0; i < p->M; i++) {
         for (int64_t j = 0; j < p->N; j++)
-            p->c[i * p->c_row + j * p->c_col] = 0.0f;
+            p->c[i * p->stride + j] = 0.0f;
     }
 }
 
-/* A few columns waste a wide tile; as rows they do not.  C^T = B^T A^T has the same sums. */
-static fl_product oriented(const fl_product *product)
+void fl_product_serial(const fl_product *p, int slot)
 {
-    fl_product p = *product;
-    int64_t nr = fl_isa_current()->gemm->nr;
-    if (p.M <= p.N || p.N >= 2 * nr || p.N % nr == 0) return p;
-    p.a = product->b;
-    p.b = product->a;
-    p.M = product->N;
-    p.N = product->M;
-    p.c_row = product->c_col;
-    p.c_col = product->c_row;
-    p.flipped = true;
-    return p;
-}
-
-void fl_product_serial(const fl_product *product, int slot)
-{
-    if (product->M <= 0 || product->N <= 0) return;
-    if (product->K <= 0 && !product->accumulate) clear_c(product);
-    if (product->K <= 0) return;
-    fl_product p = oriented(product);
+    if (p->K <= 0 && !p->accumulate) clear_c(p);
+    if (p->K <= 0) return;
     c_part whole = {
-        .product = &p, .kernels = fl_isa_current()->gemm, .m0 = 0, .m1 = p.M, .n0 = 0, .n1 = p.N};
+        .product = p, .kernels = fl_isa_current()->gemm, .m0 = 0, .m1 = p->M, .n0 = 0, .n1 = p->N};
     run_part(&whole, slot);
 }
 
 /* Threads as a grid over C. */
 typedef struct c_grid {
-    fl_product product;
+    const fl_product *product;
     const fl_gemm_kernels *kernels;
     int64_t m_parts, n_parts;
 } c_grid;
@@ -178,7 +209,7 @@ static int64_t cut(int64_t count, int64_t unit, int64_t index, int64_t parts)
 static void run_grid_part(int64_t task, int slot, void *arg)
 {
     const c_grid *grid = arg;
-    const fl_product *p = &grid->product;
+    const fl_product *p = grid->product;
     int64_t m = task / grid->n_parts, n = task % grid->n_parts;
     c_part part = {.product = p,
                    .kernels = grid->kernels,
@@ -193,7 +224,7 @@ static void run_grid_part(int64_t task, int slot, void *arg)
  * `threads` with the least packing. */
 static void choose_grid(c_grid *grid, int64_t threads)
 {
-    const fl_product *p = &grid->product;
+    const fl_product *p = grid->product;
     int64_t best = INT64_MAX;
     for (int64_t m = 1; m <= threads; m++) {
         if (threads % m != 0) continue;
@@ -213,7 +244,7 @@ void fl_product_run(const fl_product *product)
         fl_product_serial(product, 0);
         return;
     }
-    c_grid grid = {.product = oriented(product), .kernels = fl_isa_current()->gemm};
+    c_grid grid = {.product = product, .kernels = fl_isa_current()->gemm};
     choose_grid(&grid, threads);
     fl_parallel_tasks(grid.m_parts * grid.n_parts, run_grid_part, &grid);
 }

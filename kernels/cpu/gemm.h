@@ -32,16 +32,27 @@ typedef struct fl_operand {
     bool k_inner;   /* true: (i, k) is at i * stride + k; false: at k * stride + i */
 } fl_operand;
 
-/* C[M,N] = alpha A B (+ C when accumulate).  C(i, j) is at i * c_row + j * c_col. */
+/* Which part of a product matters when rows are queries and keys are masked: row r (a query)
+ * belongs to token diagonal + r / group and sees the keys up to it.  What is left out would have
+ * added zeros, so bits do not change.  Masked places of A are read up to FL_GEMM_MAX_MR from the
+ * diagonal and must be zero there. */
+typedef enum fl_mask {
+    FL_MASK_NONE,
+    FL_MASK_COLUMNS, /* C is [queries, keys]; masked places of it are undefined afterwards */
+    FL_MASK_DEPTH,   /* A is [queries, keys] */
+    FL_MASK_START    /* A is [keys, queries] */
+} fl_mask;
+
+/* C[M,N] = alpha A B (+ C when accumulate).  C(i, j) is at i * stride + j. */
 typedef struct fl_product {
     fl_operand a, b;
     float *c;
-    int64_t c_row, c_col;
+    int64_t stride;
     int64_t M, N, K;
     float alpha;
-    bool flipped; /* A and B have changed places (gemm.c): alpha stays with the operand it began on,
-                     so that an element has the same bits for any M and N */
     bool accumulate;
+    fl_mask mask;
+    int64_t diagonal, group; /* with a mask */
 } fl_product;
 
 /* Cut over all threads. */
@@ -59,13 +70,21 @@ void fl_pack_c(float *out, int64_t width, const fl_operand *from, int64_t i0, in
 void fl_pack_avx2(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
                   int64_t k0, int64_t kc, float alpha);
 
-/* c[mr, nr] (+)= the sum over k < kc of a[k, mr] b[k, nr]; c has rows of `stride` elements. */
+/* c[rows, nr] (+)= the sum over k < kc of a[k, rows] b[k, nr], both packed; c has rows of `stride`
+ * elements. */
 typedef void (*fl_tile_fn)(int64_t kc, const float *a, const float *b, float *c, int64_t stride,
                            bool accumulate);
+/* The same with A where it lies: (i, k) is at i * a_row + k * a_k. */
+typedef void (*fl_direct_fn)(int64_t kc, const float *a, int64_t a_row, int64_t a_k, const float *b,
+                             float *c, int64_t stride, bool accumulate);
 
+/* Tables by number of rows, from 1; entry 0 is NULL. */
 typedef struct fl_gemm_kernels {
     int mr, nr;
-    fl_tile_fn tile[FL_GEMM_MAX_MR + 1]; /* by number of rows, 1 .. mr */
+    int direct_mr; /* fewer rows: each needs a pointer */
+    const fl_tile_fn *tile;
+    const fl_direct_fn *direct;
+    const fl_direct_fn *narrow; /* only the first nr / 2 columns */
     fl_pack_fn pack;
 } fl_gemm_kernels;
 

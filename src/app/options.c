@@ -142,9 +142,20 @@ static void settle(fl_options *o)
         train->learning_rate_min = train->learning_rate;
 }
 
+/* The parser takes a C string: what stands behind a zero byte would silently not be read. */
+static fl_status check_text(const char *path, const fl_buf *text)
+{
+    size_t length = strlen(fl_buf_text(text)), line = 1;
+    for (size_t i = 0; i < length; i++)
+        line += text->data[i] == '\n';
+    FL_CHECK(length == text->length, FL_ERR_USAGE, "%s:%zu: zero byte in the text", path, line);
+    return FL_OK;
+}
+
 static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int argc,
                        char *const *argv)
 {
+    FL_TRY(check_text(path, text));
     FL_TRY(fl_conf_load(o->conf, path, fl_buf_text(text)));
     FL_TRY(fl_conf_override(o->conf, argc, argv));
     FL_TRY(fl_conf_finish(o->conf));

@@ -98,6 +98,20 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+/* On one line: runs of white space become one blank. */
+static void say_text(const char *label, const char *text)
+{
+    char line[160];
+    size_t length = 0;
+    for (; *text && length + 1 < sizeof line; text++) {
+        bool blank = *text == ' ' || *text == '\n' || *text == '\t' || *text == '\r';
+        if (blank && (length == 0 || line[length - 1] == ' ')) continue;
+        line[length++] = blank ? ' ' : *text;
+    }
+    line[length] = 0;
+    FL_INFO("    %-9s %s", label, line);
+}
+
 static void say_answers(const json_t *before, const json_t *after)
 {
     enum { SHOWN = 3 };
@@ -107,9 +121,9 @@ static void say_answers(const json_t *before, const json_t *after)
     for (size_t i = 0; i < json_array_size(new) && i < SHOWN; i++) {
         const json_t *example = json_array_get(new, i);
         FL_INFO("  %s", text_of(example, "instruction"));
-        FL_INFO("    expected: %s", text_of(example, "expected"));
-        FL_INFO("    base:     %s", text_of(json_array_get(old, i), "answer"));
-        FL_INFO("    tuned:    %s", text_of(example, "answer"));
+        say_text("expected:", text_of(example, "expected"));
+        say_text("base:", text_of(json_array_get(old, i), "answer"));
+        say_text("tuned:", text_of(example, "answer"));
     }
 }
 

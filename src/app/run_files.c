@@ -21,6 +21,10 @@
 static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5", "state.prev.h5",
                                         "train.log"};
 static const char *const adapter_files[] = {"adapter_model.safetensors", "adapter_config.json"};
+enum {
+    NUM_RUN_FILES = sizeof run_files / sizeof run_files[0],
+    NUM_ADAPTER_FILES = sizeof adapter_files / sizeof adapter_files[0]
+};
 
 /* Keys that may differ between the start and the continuation of a run. */
 static const char *const free_keys[] = {"output_dir", "log_level", "threads", "eval_batch",
@@ -43,7 +47,7 @@ static fl_status remove_adapter(const char *dir, const char *name)
 {
     fl_buf path = {0};
     fl_status status = fl_path_join(&path, dir, name);
-    for (size_t i = 0; i < 2 && status == FL_OK; i++)
+    for (size_t i = 0; i < NUM_ADAPTER_FILES && status == FL_OK; i++)
         if (fl_path_exists(fl_buf_text(&path)))
             status = remove_file(fl_buf_text(&path), adapter_files[i]);
     if (status == FL_OK) rmdir(fl_buf_text(&path)); /* stays when the user put files into it */
@@ -51,14 +55,30 @@ static fl_status remove_adapter(const char *dir, const char *name)
     return status;
 }
 
+static bool is_leftover_of(const char *name, const char *const *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(files[i]);
+        if (strncmp(name, files[i], length) == 0 && strncmp(name + length, ".tmp-", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A process killed inside an atomic write leaves its unfinished file: NAME.tmp-PID-N. */
+static bool is_leftover(const char *name)
+{
+    return is_leftover_of(name, run_files, NUM_RUN_FILES) ||
+           is_leftover_of(name, adapter_files, NUM_ADAPTER_FILES);
+}
+
 static fl_status remove_leftovers(const char *dir)
 {
     DIR *folder = opendir(dir);
     if (!folder) return FL_OK;
     fl_status status = FL_OK;
     for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
-        if (strstr(entry->d_name, ".tmp-")) status = remove_file(dir, entry->d_name);
+        if (is_leftover(entry->d_name)) status = remove_file(dir, entry->d_name);
     closedir(folder);
     return status;
 }
@@ -102,18 +122,20 @@ static fl_status remove_all_leftovers(const char *dir)
 /* Removes what a run leaves, and nothing else. */
 static fl_status remove_run(const char *dir)
 {
-    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++)
+    for (size_t i = 0; i < NUM_RUN_FILES; i++)
         FL_TRY(remove_file(dir, run_files[i]));
     return for_adapters(dir, remove_adapter);
 }
 
+/* Nothing in it but what a run killed in its first moments leaves. */
 static bool is_empty(const char *dir)
 {
     DIR *folder = opendir(dir);
     if (!folder) return true;
     bool empty = true;
     for (struct dirent *entry; empty && (entry = readdir(folder));)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                is_leftover(entry->d_name);
     closedir(folder);
     return empty;
 }

@@ -172,10 +172,11 @@ static fl_status take_top(conf_loader *loader, const config_setting_t *setting)
     fl_conf *conf = loader->conf;
     const char *where, *name = setting->name;
     FL_TRY(position(loader, &where, setting->file, setting->line));
+    const fl_conf_group *group = conf_find_group(conf, name, strlen(name));
+    /* before the keys: a group may have the name of a key in it (backend) */
+    if (group && config_setting_is_group(setting)) return take_group(loader, group, setting);
     conf_value *value = conf_find(conf, name, strlen(name));
     if (value) return take_value(conf, value, setting, where);
-    const fl_conf_group *group = conf_find_group(conf, name, strlen(name));
-    if (group && config_setting_is_group(setting)) return take_group(loader, group, setting);
     if (group)
         return conf_complain(conf, "%s: %s must be a group: %s: { key = value; }", where, name,
                              name);

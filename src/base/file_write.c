@@ -96,13 +96,19 @@ out:
     return status;
 }
 
-/* path -> previous, temporary -> path; puts the old file back when the second step fails. */
+/* The old file gets `previous` as a second name before the new one takes its place, so that `path`
+ * is there at every moment.  File systems without links do without that: there it is renamed. */
 static fl_status rotate(const char *temporary, const char *path, const char *previous)
 {
-    bool had_file = fl_path_exists(path);
-    if (had_file) FL_TRY(rename_file(path, previous));
+    bool moved = false;
+    if (fl_path_exists(path)) {
+        FL_CHECK(unlink(previous) == 0 || errno == ENOENT, FL_ERR_IO, "cannot replace %s: %s",
+                 previous, strerror(errno));
+        moved = link(path, previous) != 0;
+        if (moved) FL_TRY(rename_file(path, previous));
+    }
     fl_status status = rename_file(temporary, path);
-    if (status != FL_OK && had_file) rename(previous, path); /* keep the first error */
+    if (status != FL_OK && moved) rename(previous, path); /* keep the first error */
     return status;
 }
 

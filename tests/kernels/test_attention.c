@@ -21,7 +21,10 @@ static const struct {
     {{0, 200}, 1, 9, 3, 64, 0, 0},
     {{0, 17, 40}, 2, 8, 1, 128, 0, 0},
     {{0, 9, 12}, 2, 2, 1, 256, 0, 0},
+    {{0, 150}, 1, 2, 1, 160, 0, 0},
+    {{0, 10, 430}, 2, 1, 1, 16, 0, 0},
     {{0, 0}, 1, 2, 2, 4, 0, 0},
+    {{0, 430}, 1, 2, 1, 16, 100, 0},
     {{0, 200}, 1, 4, 2, 16, 1, 0},
     {{0, 33, 34, 130}, 3, 6, 2, 18, 7, 0},
     {{0, 170}, 1, 2, 1, 32, 64, 1.5f},
@@ -111,7 +114,7 @@ static void test_attention(void **state)
 static void test_isolation(void **state)
 {
     (void)state;
-    enum { T = 130, H = 4, KV = 2, D = 16, CUT = 71 };
+    enum { T = 560, H = 4, KV = 2, D = 16, CUT = 471 };
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
         static const int32_t whole[] = {0, 20, T}, part[] = {0, 20, CUT};

@@ -12,7 +12,7 @@ fi
 
 expect_exit 0 '5000 records \(alpaca\)' 3 configs/sft.cfg --output_dir "$work/run" \
     --model_name_or_path "$model" --dataset_name "$data" --seq_length 256 --eval_data "" \
-    --num_clients 8 --sample_clients 2 --num_rounds 6 --batch_size 8 --max_steps 8 \
+    --num_clients 8 --sample_clients 2 --num_rounds 6 --batch_size 4 --max_steps 8 \
     --learning_rate 5e-3 --peft_lora_r 16 --peft_lora_alpha 32
 # loss of each round, in thousandths
 mapfile -t losses < <(sed -nE 's/^\{"event":"round","round":[0-9]+,"loss":([0-9.e-]+),.*/\1/p' \

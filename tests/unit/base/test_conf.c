@@ -451,6 +451,24 @@ static void test_two_files(void **state)
     close_conf(&f);
 }
 
+/* `backend: { backend = "cpu"; }` and `backend = "cpu";` mean the same. */
+static void test_group_named_like_a_key(void **state)
+{
+    (void)state;
+    const char *backend = NULL;
+    const fl_conf_row row = {"backend", FL_CONF_WORD, 0, "auto", 0, 0, "auto|cpu", "where"};
+    const fl_conf_group group = {"backend", "where it runs", &row, 1, &backend};
+    static const char *const texts[] = {"backend: { backend = \"cpu\"; };", "backend = \"cpu\";"};
+    for (size_t i = 0; i < 2; i++) {
+        fl_conf *conf;
+        EXPECT_OK(fl_conf_create(&conf, &group, 1));
+        EXPECT_OK(fl_conf_load(conf, "a.cfg", texts[i]));
+        EXPECT_OK(fl_conf_finish(conf));
+        assert_string_equal(backend, "cpu");
+        fl_conf_destroy(conf);
+    }
+}
+
 static void test_dump(void **state)
 {
     (void)state;
@@ -587,7 +605,7 @@ int main(void)
         cmocka_unit_test(test_bool_words),
         cmocka_unit_test(test_command_line_faults),
         cmocka_unit_test(test_two_files),
-        cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_dump), cmocka_unit_test(test_group_named_like_a_key),
         cmocka_unit_test(test_dump_doubles),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_markdown),
