@@ -67,6 +67,7 @@ fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
     const json_t *object = golden_get(g->json, "lora");
     fl_lora_config lora = {.r = golden_int(object, "r"),
                            .alpha = golden_real(object, "lora_alpha"),
+                           .rslora = json_is_true(json_object_get(object, "use_rslora")),
                            .dropout = (float)golden_real(object, "lora_dropout")};
     const json_t *targets = golden_get(object, "target_modules");
     const char *names[FL_NUM_MODULES];
