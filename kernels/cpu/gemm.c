@@ -32,6 +32,7 @@ typedef struct c_part {
                     kernels' height, so that 16 rows are 8 + 8 and not 14 + 2 */
     bool direct; /* A is not packed */
     float *pack_a, *pack_b;
+    float *unpacked; /* scratch for a quantised B */
 } c_part;
 
 /* Rows [i0, i1), columns [j0, j1) and depth [k0, k0 + kc) of a part, with packed A for these rows.
@@ -56,6 +57,17 @@ static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1,
     part->kernels->pack(out, part->mr, &p->a, i0, whole, k0, kc, p->alpha);
     if (rest > 0)
         part->kernels->pack(out + whole * kc, rest, &p->a, i0 + whole, rest, k0, kc, p->alpha);
+}
+
+static void pack_b_block(const c_part *part, const c_block *block)
+{
+    const fl_operand *b = &part->product->b;
+    int64_t nr = part->kernels->nr, columns = block->j1 - block->j0;
+    if (b->quant)
+        fl_pack_quant(part->pack_b, nr, b, block->j0, columns, block->k0, block->kc,
+                      part->kernels->pack, part->unpacked);
+    else
+        part->kernels->pack(part->pack_b, nr, b, block->j0, columns, block->k0, block->kc, 1.0f);
 }
 
 /* Cuts off the depth that a mask makes void; an empty range leaves the tile out. */
@@ -140,8 +152,7 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
         for (block.k0 = 0; block.k0 < p->K; block.k0 += FL_GEMM_KC) {
             block.kc = min64(FL_GEMM_KC, p->K - block.k0);
             block.accumulate = p->accumulate || block.k0 > 0;
-            part->kernels->pack(part->pack_b, part->kernels->nr, &p->b, block.j0,
-                                block.j1 - block.j0, block.k0, block.kc, 1.0f);
+            pack_b_block(part, &block);
             for (block.i0 = part->m0; block.i0 < part->m1; block.i0 += mc) {
                 block.i1 = min64(block.i0 + mc, part->m1);
                 int64_t rows = part->m1 - part->m0, above = block.i0 - part->m0;
@@ -173,6 +184,7 @@ static void run_part(c_part *part, int slot)
     if (part->direct) a_floats = 0;
     part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A, a_floats + FL_GEMM_PAD);
     part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B, b_floats + FL_GEMM_PAD);
+    if (p->b.quant) part->unpacked = fl_scratch(slot, FL_SCRATCH_UNPACK, FL_UNPACK_FLOATS);
     multiply_part(part, whole_a, mc, nc);
 }
 

@@ -4,6 +4,16 @@
 #include "isa.h"
 #include "threads.h"
 
+static fl_operand weight_operand(const fl_weight *w, bool k_inner)
+{
+    return (fl_operand){.data = w->data,
+                        .dtype = w->dtype,
+                        .stride = w->cols,
+                        .k_inner = k_inner,
+                        .quant = w->quant,
+                        .first = w->first};
+}
+
 typedef struct bias_call {
     float *y;
     const fl_weight *w;
@@ -21,7 +31,7 @@ void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, 
 {
     fl_product product = {
         .a = {.data = x, .dtype = FL_F32, .stride = w->cols, .k_inner = true},
-        .b = {.data = w->data, .dtype = w->dtype, .stride = w->cols, .k_inner = true},
+        .b = weight_operand(w, true),
         .c = y,
         .stride = w->rows,
         .M = T,
@@ -39,7 +49,7 @@ void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T
 {
     fl_product product = {
         .a = {.data = dy, .dtype = FL_F32, .stride = w->rows, .k_inner = true},
-        .b = {.data = w->data, .dtype = w->dtype, .stride = w->cols, .k_inner = false},
+        .b = weight_operand(w, false),
         .c = dx,
         .stride = w->cols,
         .M = T,

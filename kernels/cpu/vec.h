@@ -43,6 +43,10 @@ typedef struct fl_vec_ops {
     /* x = cap tanh(x / cap);  d *= 1 - (y / cap)^2 */
     void (*softcap)(float *x, float cap, int64_t n);
     void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
+    /* out = q * absmax * FL_INT8_STEP */
+    void (*int8_widen)(float *out, const int8_t *q, float absmax, int64_t n);
+    /* out = NF4 values of n elements (even) in n / 2 bytes, times absmax */
+    void (*nf4_widen)(float *out, const uint8_t *q, float absmax, int64_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
                   const fl_adamw_factors *f);
 } fl_vec_ops;

@@ -223,6 +223,50 @@ static void vec_softcap_bwd(float *restrict d, const float *restrict y, float ca
     }
 }
 
+static void vec_int8_widen(float *restrict out, const int8_t *restrict q, float absmax, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)q[i] * absmax * FL_INT8_STEP;
+}
+
+/* fl_nf4_values as constants, and both values of a byte by one look-up. */
+#define NF4_0  -1.0f
+#define NF4_1  -0.6961928009986877f
+#define NF4_2  -0.5250730514526367f
+#define NF4_3  -0.39491748809814453f
+#define NF4_4  -0.28444138169288635f
+#define NF4_5  -0.18477343022823334f
+#define NF4_6  -0.09105003625154495f
+#define NF4_7  0.0f
+#define NF4_8  0.07958029955625534f
+#define NF4_9  0.16093020141124725f
+#define NF4_10 0.24611230194568634f
+#define NF4_11 0.33791524171829224f
+#define NF4_12 0.44070982933044434f
+#define NF4_13 0.5626170039176941f
+#define NF4_14 0.7229568362236023f
+#define NF4_15 1.0f
+
+#define PAIR(high, low)       \
+    {                         \
+        NF4_##high, NF4_##low \
+    }
+#define PAIRS(h)                                                                                \
+    PAIR(h, 0), PAIR(h, 1), PAIR(h, 2), PAIR(h, 3), PAIR(h, 4), PAIR(h, 5), PAIR(h, 6),         \
+        PAIR(h, 7), PAIR(h, 8), PAIR(h, 9), PAIR(h, 10), PAIR(h, 11), PAIR(h, 12), PAIR(h, 13), \
+        PAIR(h, 14), PAIR(h, 15)
+static const float nf4_pairs[256][2] = {
+    PAIRS(0), PAIRS(1), PAIRS(2),  PAIRS(3),  PAIRS(4),  PAIRS(5),  PAIRS(6),  PAIRS(7),
+    PAIRS(8), PAIRS(9), PAIRS(10), PAIRS(11), PAIRS(12), PAIRS(13), PAIRS(14), PAIRS(15)};
+
+static void vec_nf4_widen(float *restrict out, const uint8_t *restrict q, float absmax, int64_t n)
+{
+    for (int64_t i = 0; i < n / 2; i++)
+        memcpy(out + 2 * i, nf4_pairs[q[i]], sizeof nf4_pairs[0]);
+    for (int64_t i = 0; i < n; i++)
+        out[i] *= absmax;
+}
+
 static void vec_adamw(float *restrict p, float *restrict m, float *restrict v,
                       const float *restrict g, int64_t n, const fl_adamw_factors *f)
 {
@@ -255,5 +299,7 @@ const fl_vec_ops VEC_TABLE = {
     .geglu_bwd = vec_geglu_bwd,
     .softcap = vec_softcap,
     .softcap_bwd = vec_softcap_bwd,
+    .int8_widen = vec_int8_widen,
+    .nf4_widen = vec_nf4_widen,
     .adamw = vec_adamw,
 };

@@ -15,6 +15,10 @@
 static const fl_conf_row model_rows[] = {
     {"model_name_or_path", FL_CONF_STRING, DATA(model_name_or_path), "", 0, 0, NULL,
      "folder of the base model as Hugging Face lays it out (config.json, safetensors, tokenizer)"},
+    {"load_in_8bit", FL_CONF_BOOL, DATA(load_in_8bit), "false", 0, 0, NULL,
+     "keep the linears of the layers in int8, an absmax per row; computed at load"},
+    {"load_in_4bit", FL_CONF_BOOL, DATA(load_in_4bit), "false", 0, 0, NULL,
+     "keep them in NF4, blocks of 64 with double quantisation; computed at load"},
 };
 static const fl_conf_row data_rows[] = {
     {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
@@ -58,10 +62,6 @@ static const fl_conf_row log_rows[] = {
      "how much the terminal shows"},
 };
 static const fl_conf_row reference_rows[] = {
-    {"load_in_8bit", FL_CONF_BOOL, REF(load_in_8bit), "false", 0, 0, NULL,
-     "not available: must be false"},
-    {"load_in_4bit", FL_CONF_BOOL, REF(load_in_4bit), "false", 0, 0, NULL,
-     "not available: must be false"},
     {"log_with", FL_CONF_STRING, REF(ignored_text), "none", 0, 0, NULL, "ignored"},
     {"logging_steps", FL_CONF_INT, REF(ignored_number), "100", 0, 1e9, NULL, "ignored"},
     {"num_train_epochs", FL_CONF_INT, REF(ignored_number), "3", 0, 1e9, NULL, "ignored"},
@@ -124,8 +124,8 @@ static fl_status check(const fl_options *o)
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
-    FL_CHECK(!o->reference.load_in_8bit && !o->reference.load_in_4bit, FL_ERR_UNSUPPORTED,
-             "load_in_8bit and load_in_4bit are not supported: the base stays as it is stored");
+    FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
+             "load_in_8bit and load_in_4bit are both true: the base has one format");
     /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
     FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),

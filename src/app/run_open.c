@@ -95,7 +95,9 @@ static fl_status open_model(fl_run *run)
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
-    FL_TRY(fl_model_open(&run->model, o->data.model_name_or_path, run->ops, longest_sequence(run)));
+    fl_format format = o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
+    FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
+                            longest_sequence(run), format));
     int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};

@@ -18,13 +18,17 @@
 #define FL_BACKEND_OPS_H
 
 #include "base/rng.h"
-#include "tensor/tensor.h"
+#include "tensor/quant.h"
 
 /* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
- * dtype F32, F16 or BF16; the GEMM widens while it packs panels, there is no widened copy. */
+ * dtype F32, F16 or BF16, or int8 or NF4; the GEMM widens while it packs panels, there is no
+ * widened copy. */
 typedef struct fl_weight {
     const void *data; /* backend memory, possibly a read-only file map, aligned to its element */
     fl_dtype dtype;
+    const fl_quant *quant; /* not NULL: data and dtype are not read, and the matrix begins at
+                              element `first` of the quantised one, which has as many columns */
+    int64_t first;
     int64_t rows, cols;
     const float *bias; /* [rows], added by linear_fwd; NULL: none */
 } fl_weight;
@@ -61,7 +65,7 @@ typedef struct fl_backend_ops {
     void (*zero)(void *data, size_t bytes);
 
     /* -- embedding and rows ------------------------------------------------------------------- */
-    /* out[T,C] = table[ids[t], :].  overwrite */
+    /* out[T,C] = table[ids[t], :]; the table is not quantised.  overwrite */
     void (*embedding)(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
     /* out[N,C] = x[rows[n], :].  overwrite */
     void (*gather_rows)(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);

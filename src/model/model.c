@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "io/weights.h"
+#include "model/model_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@ static bool all_finite(const void *data, fl_dtype dtype, size_t count)
     return !bad;
 }
 
-static fl_status get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
-                            const fl_tensor **out)
+fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
+                              const fl_tensor **out)
 {
     FL_TRY(fl_weights_get(model->files, name, ndim, dim, out));
     const fl_tensor *t = *out;
@@ -40,7 +41,7 @@ static fl_status get_matrix(fl_model *model, const char *name, int64_t rows, int
                             fl_weight *out)
 {
     const fl_tensor *tensor;
-    FL_TRY(get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
+    FL_TRY(fl_model_get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
     *out = (fl_weight){.data = tensor->data, .dtype = tensor->dtype, .rows = rows, .cols = cols};
     model->weight_bytes += (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
     return FL_OK;
@@ -51,7 +52,7 @@ static fl_status get_vector(fl_model *model, const char *name, int64_t count, fl
                             float **out)
 {
     const fl_tensor *tensor;
-    FL_TRY(get_tensor(model, name, 1, &count, &tensor));
+    FL_TRY(fl_model_get_tensor(model, name, 1, &count, &tensor));
     float *wide;
     FL_TRY(fl_alloc(&wide, (size_t)count, sizeof *wide));
     fl_to_f32(wide, tensor->data, tensor->dtype, (size_t)count);
@@ -79,7 +80,10 @@ static fl_weight rows_of(const fl_weight *holder, int64_t first, int64_t rows)
 {
     fl_weight part = *holder;
     size_t skip = (size_t)(first * holder->cols) * fl_dtype_size(holder->dtype);
-    part.data = (const char *)holder->data + skip;
+    if (holder->quant)
+        part.first = first * holder->cols;
+    else
+        part.data = (const char *)holder->data + skip;
     part.rows = rows;
     if (holder->bias) part.bias = holder->bias + first;
     return part;
@@ -94,7 +98,14 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
     int64_t rows, cols, held = fl_holder_rows(holder, c);
     fl_weight whole;
     fl_module_shape(holder, c, &rows, &cols);
-    FL_TRY(get_matrix(model, layer_name(name, index, path, "weight"), held, cols, &whole));
+    layer_name(name, index, path, "weight");
+    /* a quantised checkpoint may have left some linears as they were */
+    const fl_tensor *found = c->stored != FL_STORED ? fl_weights_find(model->files, name) : NULL;
+    bool plain = found && found->dtype != FL_U8 && found->dtype != FL_I8;
+    if (model->format == FL_STORED || plain)
+        FL_TRY(get_matrix(model, name, held, cols, &whole));
+    else
+        FL_TRY(fl_model_get_quantised(model, name, held, cols, &layer->quant[holder], &whole));
     float *bias = NULL;
     if (c->bias[holder])
         FL_TRY(get_vector(model, layer_name(name, index, path, "bias"), held, 0, &bias));
@@ -184,6 +195,8 @@ static fl_status allocate(fl_model *model)
     size_t L = (size_t)c->num_layers, vectors = L * (size_t)vector_count(c);
     size_t table = (size_t)model->positions * (size_t)c->head_dim / 2;
     FL_TRY(fl_arena_alloc(model->arena, &model->layers, L, sizeof *model->layers));
+    size_t codes = model->config.stored == FL_STORED ? L * fl_model_quant_bytes(model) : 0;
+    if (codes > 0) FL_TRY(model->ops->alloc(&model->quant_block, codes));
     return model->ops->alloc(&model->block,
                              (vectors + (size_t)c->hidden_size + 2 * table) * sizeof(float));
 }
@@ -198,7 +211,7 @@ static fl_status check_last_layer(fl_model *model)
     char name[NAME_SIZE];
     const fl_tensor *tensor;
     layer_name(name, c->num_layers - 1, c->family->norm[FL_NORM_ATTENTION], "weight");
-    return get_tensor(model, name, 1, &c->hidden_size, &tensor);
+    return fl_model_get_tensor(model, name, 1, &c->hidden_size, &tensor);
 }
 
 static fl_status load(fl_model *model, const char *dir, int64_t positions)
@@ -210,6 +223,11 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
              "%s: sequences of %lld tokens do not fit the model's %lld positions; lower seq_length",
              dir, (long long)positions, (long long)c->max_positions);
     model->positions = positions ? positions : c->max_positions;
+    FL_CHECK(c->stored == FL_STORED || model->format == FL_STORED || model->format == c->stored,
+             FL_ERR_USAGE,
+             "%s: the checkpoint is quantised to %s already; load_in_%s asks for another", dir,
+             c->stored == FL_NF4 ? "NF4" : "int8", c->stored == FL_NF4 ? "8bit" : "4bit");
+    if (c->stored != FL_STORED) model->format = c->stored;
     FL_TRY(fl_weights_open(&model->files, dir));
     FL_TRY(get_matrix(model, "model.embed_tokens.weight", c->vocab_size, c->hidden_size,
                       &model->embedding));
@@ -226,9 +244,16 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
 fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *ops,
                         int64_t positions)
 {
+    return fl_model_open_as(out, dir, ops, positions, FL_STORED);
+}
+
+fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
+                           int64_t positions, fl_format format)
+{
     fl_model *model;
     FL_TRY(fl_alloc(&model, 1, sizeof *model));
     model->ops = ops;
+    model->format = format;
     fl_status status = load(model, dir, positions);
     if (status != FL_OK) {
         fl_model_close(model);
@@ -242,6 +267,7 @@ void fl_model_close(fl_model *model)
 {
     if (!model) return;
     model->ops->release(model->block);
+    model->ops->release(model->quant_block);
     fl_weights_close(model->files);
     fl_arena_destroy(model->arena);
     fl_free(model);

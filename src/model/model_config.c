@@ -56,9 +56,27 @@ static fl_status check_variant(const fl_family *family, const json_t *root, cons
     FL_TRY(fl_json_get_bool_or(&both_ways, root, "use_bidirectional_attention", false, path));
     FL_CHECK(!both_ways, FL_ERR_UNSUPPORTED, "%s: use_bidirectional_attention is not supported",
              path);
-    const json_t *quantised = json_object_get(root, "quantization_config");
-    FL_CHECK(!quantised || json_is_null(quantised), FL_ERR_UNSUPPORTED,
-             "%s: quantization_config is not supported: give the unquantised model", path);
+    return FL_OK;
+}
+
+/* Checkpoints that bitsandbytes wrote; the bytes themselves are checked when they are loaded. */
+static fl_status load_quantisation(fl_model_config *c, const json_t *root, const char *path)
+{
+    json_t *object;
+    const char *method, *type;
+    bool four, eight;
+    FL_TRY(fl_json_get_object_or(&object, root, "quantization_config", path));
+    if (!object) return FL_OK;
+    FL_TRY(fl_json_get_string_or(&method, object, "quant_method", "", path));
+    FL_TRY(fl_json_get_string_or(&type, object, "bnb_4bit_quant_type", "fp4", path));
+    FL_TRY(fl_json_get_bool_or(&four, object, "load_in_4bit", false, path));
+    FL_TRY(fl_json_get_bool_or(&eight, object, "load_in_8bit", false, path));
+    bool nf4 = four && !eight && strcmp(type, "nf4") == 0;
+    FL_CHECK(strcmp(method, "bitsandbytes") == 0 && (nf4 || (eight && !four)), FL_ERR_UNSUPPORTED,
+             "%s: this quantization_config (%s) is not supported; known: bitsandbytes with NF4 or "
+             "int8",
+             path, method[0] ? method : "no quant_method");
+    c->stored = nf4 ? FL_NF4 : FL_INT8;
     return FL_OK;
 }
 
@@ -178,6 +196,7 @@ static fl_status load(fl_model_config *out, const json_t *root, const char *path
 {
     FL_TRY(find_family(out, root, path));
     FL_TRY(check_variant(out->family, root, path));
+    FL_TRY(load_quantisation(out, root, path));
     FL_TRY(load_sizes(out, root, path));
     FL_TRY(fl_rope_config_load(out, root, path));
     FL_TRY(load_biases(out, root, path));

@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "model/family.h"
+#include "tensor/quant.h"
 
 #include <stdint.h>
 
@@ -40,7 +41,8 @@ typedef struct fl_model_config {
     int64_t window;                    /* keys that a sliding layer sees; 0: no layer slides */
     bool slides[FL_MAX_LAYERS];        /* per layer */
     bool bias[FL_NUM_MODULES];
-    bool tied_head; /* the output layer is the embedding table */
+    fl_format stored; /* FL_STORED, or how bitsandbytes quantised the linears */
+    bool tied_head;   /* the output layer is the embedding table */
 } fl_model_config;
 
 /* Reads DIR/config.json.  Errors: FL_ERR_IO, FL_ERR_INPUT (a value out of range, sizes that do not
