@@ -90,14 +90,18 @@ static int64_t longest_sequence(const fl_run *run)
     return answered > longest ? answered : longest;
 }
 
+static fl_format format_asked(const fl_options *o)
+{
+    return o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
+}
+
 static fl_status open_model(fl_run *run)
 {
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
-    fl_format format = o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
-                            longest_sequence(run), format));
+                            longest_sequence(run), format_asked(o)));
     int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};
@@ -216,6 +220,19 @@ static host_plan plan_host(const fl_run *run)
     return plan;
 }
 
+/* How the base is kept, for people. */
+static struct base_words {
+    const char *format, *place;
+} base_words(const fl_run *run)
+{
+    static const char *const names[] = {"as stored", "with linears in int8", "with linears in NF4"};
+    fl_format asked = format_asked(&run->options), stored = run->model_config.stored;
+    bool made = asked != FL_STORED && stored == FL_STORED;
+    return (struct base_words){.format = names[made ? asked : stored],
+                               .place = made ? "linears of its own, the rest a shared map"
+                                             : "shared map"};
+}
+
 static double megabytes(int64_t bytes)
 {
     return (double)bytes / 1e6;
@@ -232,9 +249,9 @@ fl_status fl_run_describe(fl_run *run)
             values[i] /= size - 1;
     }
     const fl_options *o = &run->options;
-    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB as stored",
-            o->data.model_name_or_path, (long long)run->model_config.num_layers,
-            (double)plan.parameters / 1e6, megabytes(plan.weight_bytes));
+    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
+            (long long)run->model_config.num_layers, (double)plan.parameters / 1e6,
+            megabytes(plan.weight_bytes), base_words(run).format);
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
             o->data.dataset_name, run->dataset->count, run->dataset->kind,
             (long long)run->examples->max_length, run->examples->num_targets,
@@ -251,9 +268,9 @@ fl_status fl_run_describe(fl_run *run)
             (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
-    FL_INFO("memory    per training rank: base %.1f MB (shared map), activations %.1f MB, "
+    FL_INFO("memory    per training rank: base %.1f MB (%s), activations %.1f MB, "
             "adapter with gradients and moments %.1f MB",
-            megabytes(plan.weight_bytes), megabytes(plan.activation_bytes),
+            megabytes(plan.weight_bytes), base_words(run).place, megabytes(plan.activation_bytes),
             megabytes(plan.adapter_bytes));
     return FL_OK;
 }
