@@ -261,10 +261,11 @@ static const float nf4_pairs[256][2] = {
 
 static void vec_nf4_widen(float *restrict out, const uint8_t *restrict q, float absmax, int64_t n)
 {
-    for (int64_t i = 0; i < n / 2; i++)
-        memcpy(out + 2 * i, nf4_pairs[q[i]], sizeof nf4_pairs[0]);
-    for (int64_t i = 0; i < n; i++)
-        out[i] *= absmax;
+    for (int64_t i = 0; i < n / 2; i++) {
+        const float *pair = nf4_pairs[q[i]];
+        out[2 * i] = pair[0] * absmax;
+        out[2 * i + 1] = pair[1] * absmax;
+    }
 }
 
 static void vec_adamw(float *restrict p, float *restrict m, float *restrict v,

