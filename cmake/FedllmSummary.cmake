@@ -1,11 +1,6 @@
 # What is on, what is off, and why.
-set(openmp "off (not found): one thread per rank")
-if(OpenMP_C_FOUND)
-  set(openmp "on (${OpenMP_C_VERSION})")
-endif()
 message(STATUS "fedllm ${PROJECT_VERSION}")
 message(STATUS "  build type   ${CMAKE_BUILD_TYPE}, sanitizers: ${FL_SANITIZE}")
 message(STATUS "  MPI          ${MPI_C_VERSION} (${MPIEXEC_EXECUTABLE})")
 message(STATUS "  HDF5         ${HDF5_VERSION}")
-message(STATUS "  OpenMP       ${openmp}")
 message(STATUS "  tests        ${BUILD_TESTING}")

@@ -30,6 +30,8 @@ LIBRARIES = {
     r"hdf5\w*\.h": ["src/io/h5.c"],
     r"libconfig\.h": ["src/base/"],
     r"jansson\.h": ["src/base/", "src/io/"],
+    r"pcre2\.h": ["src/data/regex.c"],
+    r"utf8proc\.h": ["src/data/"],
     r"zlib\.h": ["src/base/", "src/io/"],
     r"omp\.h": ["kernels/"],
     r"(cuda|cublas|nccl|curand)\w*\.h": ["kernels/cuda/", "src/comm/transport_nccl.c"],

@@ -244,7 +244,7 @@ static void bench_elements(bench *b, int64_t T, int64_t N)
 
 static double report_peak(int threads)
 {
-    double peak = fl_bench_peak();
+    double peak = fl_bench_peak(fl_isa_current()->name);
     fprintf(stdout, "{\"op\": \"peak_one_core\", \"isa\": \"%s\", \"gflops\": %.1f}\n",
             fl_isa_current()->name, peak);
     return peak * threads;

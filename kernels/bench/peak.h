@@ -2,7 +2,7 @@
 #ifndef FL_KERNELS_BENCH_PEAK_H
 #define FL_KERNELS_BENCH_PEAK_H
 
-/* GFLOP/s of the widest instruction set here, measured now; 0 where it is not known how. */
-double fl_bench_peak(void);
+/* GFLOP/s of that instruction set (see isa.h), measured now; 0 where it is not known how. */
+double fl_bench_peak(const char *isa);
 
 #endif

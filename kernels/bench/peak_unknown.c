@@ -1,6 +1,7 @@
 #include "peak.h"
 
-double fl_bench_peak(void)
+double fl_bench_peak(const char *isa)
 {
+    (void)isa;
     return 0;
 }

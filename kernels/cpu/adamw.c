@@ -1,3 +1,5 @@
+/* AdamW (Loshchilov and Hutter 2019) in the form of ops.h.  What depends on the step alone is
+ * worked out once, in double; elements are updated in fp32, as the reference does. */
 #include "cpu.h"
 #include "isa.h"
 #include "threads.h"

@@ -17,6 +17,7 @@ enum { FL_STRIP_ROWS = 128, FL_STRIP_MIN_TOKENS = 8 };
 /* Rows of scores are padded to whole vectors, so that their loops have no rest.  At least
  * FL_GEMM_MAX_MR, see FL_MASK_DEPTH. */
 enum { FL_SCORE_ALIGN = 16 };
+_Static_assert((int)FL_SCORE_ALIGN >= (int)FL_GEMM_MAX_MR, "masked products read so far");
 
 typedef struct fl_strip {
     const fl_attn_shape *shape;

@@ -28,6 +28,7 @@ static void decode_head(int64_t task, int slot, void *arg)
     const float *v = call->v_cache + ((s * call->capacity + first) * shape->KV + kv) * D;
     length -= first;
     float *scores = fl_scratch(slot, FL_SCRATCH_OP, group * length); // [group, length]
+    // A key is read once and used for all heads of the group while it is in L1; so is a value.
     for (int64_t j = 0; j < length; j++) {
         for (int64_t g = 0; g < group; g++)
             scores[g * length + j] = shape->scale * vec->dot(q + g * D, k + j * step, D);

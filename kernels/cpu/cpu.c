@@ -1,3 +1,4 @@
+/* The cpu backend: complete, and the reference that other backends are tested against. */
 #include "cpu.h"
 
 const fl_backend_ops fl_backend_cpu = {
@@ -20,6 +21,7 @@ const fl_backend_ops fl_backend_cpu = {
     .scale = fl_cpu_scale,
     .softcap_fwd = fl_cpu_softcap_fwd,
     .softcap_bwd = fl_cpu_softcap_bwd,
+    .axpy = fl_cpu_axpy,
     .dropout = fl_cpu_dropout,
     .swiglu_fwd = fl_cpu_swiglu_fwd,
     .swiglu_bwd = fl_cpu_swiglu_bwd,

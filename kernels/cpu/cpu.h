@@ -26,6 +26,7 @@ void fl_cpu_add(float *y, const float *x, int64_t n);
 void fl_cpu_scale(float *x, float factor, int64_t n);
 void fl_cpu_softcap_fwd(float *x, float cap, int64_t n);
 void fl_cpu_softcap_bwd(float *d, const float *y, float cap, int64_t n);
+void fl_cpu_axpy(float *y, const float *x, float a, int64_t n);
 void fl_cpu_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
                     bool accumulate);
 void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n);

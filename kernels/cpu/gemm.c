@@ -4,11 +4,13 @@
 #include "threads.h"
 
 /* Panels of A are kept for all of K when they fit (16 MB), so that A is packed once and not once
- * per NC columns; with few rows NC is small, to use packed B while it is in L1. */
-enum { WHOLE_A_FLOATS = 1 << 22, SMALL_M = 64, SMALL_NC = 64 };
+ * per NC columns.  Then blocks of B need not be wider than A is tall; with few rows they are used
+ * while they are in L1. */
+enum { WHOLE_A_FLOATS = 1 << 22 };
 
-/* Up to so many columns, packing A costs more than reading it where it lies. */
-enum { DIRECT_N = 128 };
+/* Up to so many columns of C, packing A costs more than reading it where it lies; the same for B
+ * and rows. */
+enum { DIRECT_A_COLUMNS = 128, DIRECT_B_ROWS = 32 };
 
 /* Below this many multiply-adds per thread, waking threads costs more than they bring. */
 enum { MIN_WORK_PER_THREAD = 1 << 18 };
@@ -28,9 +30,9 @@ typedef struct c_part {
     const fl_product *product;
     const fl_gemm_kernels *kernels;
     int64_t m0, m1, n0, n1;
-    int64_t mr;  /* rows per panel: the most even cut of the rows into panels of at most the
-                    kernels' height, so that 16 rows are 8 + 8 and not 14 + 2 */
-    bool direct; /* A is not packed */
+    int64_t mr; /* rows per panel: the most even cut of the rows into panels of at most the
+                   kernels' height, so that 16 rows are 8 + 8 and not 14 + 2 */
+    bool direct_a, direct_b; /* A is not packed; B is not packed but for a narrow last panel */
     float *pack_a, *pack_b;
     float *unpacked; /* scratch for a quantised B */
 } c_part;
@@ -59,15 +61,19 @@ static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1,
         part->kernels->pack(out + whole * kc, rest, &p->a, i0 + whole, rest, k0, kc, p->alpha);
 }
 
+/* The panels of a block's columns, or only the last one where the others are read directly and it
+ * is too narrow for that. */
 static void pack_b_block(const c_part *part, const c_block *block)
 {
     const fl_operand *b = &part->product->b;
     int64_t nr = part->kernels->nr, columns = block->j1 - block->j0;
+    int64_t first = part->direct_b ? columns / nr * nr : 0;
     if (b->quant)
         fl_pack_quant(part->pack_b, nr, b, block->j0, columns, block->k0, block->kc,
                       part->kernels->pack, part->unpacked);
     else
-        part->kernels->pack(part->pack_b, nr, b, block->j0, columns, block->k0, block->kc, 1.0f);
+        part->kernels->pack(part->pack_b + first * block->kc, nr, b, block->j0 + first,
+                            columns - first, block->k0, block->kc, 1.0f);
 }
 
 /* Cuts off the depth that a mask makes void; an empty range leaves the tile out. */
@@ -91,10 +97,15 @@ static void call_kernel(const c_part *part, const c_block *block, const c_tile *
     const fl_gemm_kernels *kernels = part->kernels;
     int64_t depth = tile->end - tile->begin;
     const float *b = part->pack_b + (tile->j - block->j0) * block->kc + tile->begin * kernels->nr;
-    if (!part->direct) {
+    int64_t b_k = kernels->nr;
+    if (part->direct_b && tile->columns == kernels->nr) {
+        b_k = part->product->b.stride;
+        b = (const float *)part->product->b.data + (block->k0 + tile->begin) * b_k + tile->j;
+    }
+    if (!part->direct_a) {
         const float *a =
             block->pack_a + (tile->i - block->i0) * block->kc + tile->begin * tile->rows;
-        kernels->tile[tile->rows](depth, a, b, c, stride, accumulate);
+        kernels->tile[tile->rows](depth, a, b, b_k, c, stride, accumulate);
         return;
     }
     const fl_operand *from = &part->product->a;
@@ -110,7 +121,7 @@ static void multiply_tile(const c_part *part, const c_block *block, const c_tile
 {
     const fl_product *p = part->product;
     int64_t nr = part->kernels->nr;
-    bool half = part->direct && 2 * tile->columns <= nr;
+    bool half = part->direct_a && 2 * tile->columns <= nr;
     float *c = p->c + tile->i * p->stride + tile->j;
     if (tile->columns == (half ? nr / 2 : nr)) {
         call_kernel(part, block, tile, half, c, p->stride, block->accumulate);
@@ -159,7 +170,7 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
                 float *pack_a = part->pack_a;
                 if (whole_a) pack_a += block.k0 * rows + above * block.kc;
                 block.pack_a = pack_a;
-                if (!part->direct && (!whole_a || block.j0 == part->n0))
+                if (!part->direct_a && (!whole_a || block.j0 == part->n0))
                     pack_a_block(part, pack_a, block.i0, block.i1, block.k0, block.kc);
                 multiply_block(part, &block);
             }
@@ -173,15 +184,19 @@ static void run_part(c_part *part, int slot)
     const fl_gemm_kernels *kernels = part->kernels;
     int64_t rows = part->m1 - part->m0, columns = part->n1 - part->n0;
     if (rows <= 0 || columns <= 0) return;
-    part->direct = columns <= DIRECT_N && p->a.dtype == FL_F32 && p->alpha == 1.0f;
-    part->mr = ceil_div(rows, ceil_div(rows, part->direct ? kernels->direct_mr : kernels->mr));
+    part->direct_a =
+        kernels->direct && columns <= DIRECT_A_COLUMNS && p->a.dtype == FL_F32 && p->alpha == 1.0f;
+    part->direct_b = rows <= DIRECT_B_ROWS && p->b.dtype == FL_F32 && !p->b.quant &&
+                     !p->b.k_inner && !part->direct_a;
+    part->mr = ceil_div(rows, ceil_div(rows, part->direct_a ? kernels->direct_mr : kernels->mr));
     bool whole_a = rows * p->K <= WHOLE_A_FLOATS;
     int64_t mc = FL_GEMM_MC / part->mr * part->mr;
-    int64_t nc = rows <= SMALL_M && whole_a ? SMALL_NC : FL_GEMM_NC;
+    int64_t nc =
+        whole_a ? min64(ceil_div(rows, kernels->nr) * kernels->nr, FL_GEMM_NC) : FL_GEMM_NC;
     int64_t kc = min64(FL_GEMM_KC, p->K);
     int64_t a_floats = whole_a ? rows * p->K : min64(mc, rows) * kc;
     int64_t b_floats = min64(nc, ceil_div(columns, kernels->nr) * kernels->nr) * kc;
-    if (part->direct) a_floats = 0;
+    if (part->direct_a) a_floats = 0;
     part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A, a_floats + FL_GEMM_PAD);
     part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B, b_floats + FL_GEMM_PAD);
     if (p->b.quant) part->unpacked = fl_scratch(slot, FL_SCRATCH_UNPACK, FL_UNPACK_FLOATS);

@@ -78,21 +78,21 @@ enum { FL_UNPACK_COLUMNS = 64, FL_UNPACK_FLOATS = FL_UNPACK_COLUMNS * FL_GEMM_KC
 void fl_pack_quant(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
                    int64_t k0, int64_t kc, fl_pack_fn pack, float *unpacked);
 
-/* c[rows, nr] (+)= the sum over k < kc of a[k, rows] b[k, nr], both packed; c has rows of `stride`
- * elements. */
-typedef void (*fl_tile_fn)(int64_t kc, const float *a, const float *b, float *c, int64_t stride,
-                           bool accumulate);
-/* The same with A where it lies: (i, k) is at i * a_row + k * a_k. */
+/* c[rows, nr] (+)= the sum over k < kc of a[k, rows] b[k, nr]; a is packed, line k of b is at
+ * b + k * b_k (b_k = nr: packed), c has rows of `stride` elements. */
+typedef void (*fl_tile_fn)(int64_t kc, const float *a, const float *b, int64_t b_k, float *c,
+                           int64_t stride, bool accumulate);
+/* The same with packed B and with A where it lies: (i, k) is at i * a_row + k * a_k. */
 typedef void (*fl_direct_fn)(int64_t kc, const float *a, int64_t a_row, int64_t a_k, const float *b,
                              float *c, int64_t stride, bool accumulate);
 
 /* Tables by number of rows, from 1; entry 0 is NULL. */
 typedef struct fl_gemm_kernels {
     int mr, nr;
-    int direct_mr; /* fewer rows: each needs a pointer */
     const fl_tile_fn *tile;
-    const fl_direct_fn *direct;
-    const fl_direct_fn *narrow; /* only the first nr / 2 columns */
+    int direct_mr;              /* fewer rows than mr: each needs a pointer */
+    const fl_direct_fn *direct; /* NULL: A is always packed */
+    const fl_direct_fn *narrow; /* only the first nr / 2 columns; with direct */
     fl_pack_fn pack;
 } fl_gemm_kernels;
 

@@ -1,4 +1,5 @@
-/* Micro-kernel for AVX2 with FMA: 6 x 16, 12 of the 16 registers hold the tile. */
+/* Micro-kernel for AVX2 with FMA: 6 x 16.  12 of the 16 registers hold the tile, two a line of B,
+ * one an element of A in all lanes; else as gemm_micro_avx512.c. */
 #include "gemm.h"
 
 #include <immintrin.h>
@@ -6,8 +7,8 @@
 enum { MR = 6, NR = 16 };
 
 static inline __attribute__((always_inline)) void multiply(const int mr, int64_t kc, const float *a,
-                                                           const float *b, float *c, int64_t stride,
-                                                           bool accumulate)
+                                                           const float *b, int64_t b_k, float *c,
+                                                           int64_t stride, bool accumulate)
 {
     __m256 acc[MR][2];
 #pragma GCC unroll 6
@@ -22,7 +23,7 @@ static inline __attribute__((always_inline)) void multiply(const int mr, int64_t
             acc[i][1] = _mm256_fmadd_ps(ai, b1, acc[i][1]);
         }
         a += mr;
-        b += NR;
+        b += b_k;
     }
 #pragma GCC unroll 6
     for (int i = 0; i < mr; i++) {
@@ -66,11 +67,11 @@ multiply_direct(const int mr, const int vectors, int64_t kc, const float *a, int
     }
 }
 
-#define TILE(ROWS)                                                                                \
-    static void tile_##ROWS(int64_t kc, const float *a, const float *b, float *c, int64_t stride, \
-                            bool accumulate)                                                      \
-    {                                                                                             \
-        multiply(ROWS, kc, a, b, c, stride, accumulate);                                          \
+#define TILE(ROWS)                                                                             \
+    static void tile_##ROWS(int64_t kc, const float *a, const float *b, int64_t b_k, float *c, \
+                            int64_t stride, bool accumulate)                                   \
+    {                                                                                          \
+        multiply(ROWS, kc, a, b, b_k, c, stride, accumulate);                                  \
     }
 TILE(1)
 TILE(2)

@@ -1,4 +1,6 @@
-/* Micro-kernel for AVX-512: 14 x 32, 28 of the 32 registers hold the tile. */
+/* Micro-kernel for AVX-512: 14 x 32.  28 of the 32 registers hold the tile, two a line of B, one an
+ * element of A in all lanes; the loop over rows is unrolled, so `acc` never is in memory.  A
+ * function per number of rows, because that number has to be a constant. */
 #include "gemm.h"
 
 #include <immintrin.h>
@@ -6,18 +8,13 @@
 enum { NR = 32, DIRECT_MR = 8 };
 
 static inline __attribute__((always_inline)) void multiply(const int mr, int64_t kc, const float *a,
-                                                           const float *b, float *c, int64_t stride,
-                                                           bool accumulate)
+                                                           const float *b, int64_t b_k, float *c,
+                                                           int64_t stride, bool accumulate)
 {
     __m512 acc[FL_GEMM_MAX_MR][2];
 #pragma GCC unroll 14
     for (int i = 0; i < mr; i++)
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-#pragma GCC unroll 14
-    for (int i = 0; i < mr; i++) { // C is needed at the end of the loop over k: fetched meanwhile
-        _mm_prefetch((const char *)(c + i * stride), _MM_HINT_T0);
-        _mm_prefetch((const char *)(c + i * stride + 31), _MM_HINT_T0);
-    }
     for (int64_t k = 0; k < kc; k++) {
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
 #pragma GCC unroll 14
@@ -27,7 +24,7 @@ static inline __attribute__((always_inline)) void multiply(const int mr, int64_t
             acc[i][1] = _mm512_fmadd_ps(ai, b1, acc[i][1]);
         }
         a += mr;
-        b += NR;
+        b += b_k;
     }
 #pragma GCC unroll 14
     for (int i = 0; i < mr; i++) {
@@ -71,11 +68,11 @@ multiply_direct(const int mr, const int vectors, int64_t kc, const float *a, int
     }
 }
 
-#define TILE(ROWS)                                                                                \
-    static void tile_##ROWS(int64_t kc, const float *a, const float *b, float *c, int64_t stride, \
-                            bool accumulate)                                                      \
-    {                                                                                             \
-        multiply(ROWS, kc, a, b, c, stride, accumulate);                                          \
+#define TILE(ROWS)                                                                             \
+    static void tile_##ROWS(int64_t kc, const float *a, const float *b, int64_t b_k, float *c, \
+                            int64_t stride, bool accumulate)                                   \
+    {                                                                                          \
+        multiply(ROWS, kc, a, b, b_k, c, stride, accumulate);                                  \
     }
 TILE(1)
 TILE(2)

@@ -56,26 +56,37 @@ INLINE void transpose8(__m256 r[8])
     }
 }
 
-/* Eight lanes of the panel, eight values of k at a time. */
+/* Rows from element `at` on, eight values each; rows past count and values past depth are zero. */
+INLINE void load_rows(__m256 r[8], const fl_operand *from, int64_t at, int64_t count, int64_t depth)
+{
+    if (count >= 8 && depth >= 8) { // the usual case, without a test per row
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < 8; i++)
+            r[i] = load8(from->data, from->dtype, at + i * from->stride);
+        return;
+    }
+    for (int64_t i = 0; i < 8; i++)
+        r[i] = i < count ? load_some(from->data, from->dtype, at + i * from->stride, depth)
+                         : _mm256_setzero_ps();
+}
+
+/* Eight lanes of the panel, eight values of k at a time.  The same rows of the next panel are asked
+ * for meanwhile: a row's piece is too short for the hardware to guess what follows. */
 INLINE void pack_group(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
                        int64_t k0, int64_t kc, float alpha)
 {
     __m256 factor = _mm256_set1_ps(alpha);
-    int64_t line = from->dtype == FL_F32 ? 16 : 32, ahead = width * from->stride;
+    int64_t line = from->dtype == FL_F32 ? 16 : 32;
     for (int64_t k = 0; k < kc; k += 8) {
-        int64_t depth = kc - k < 8 ? kc - k : 8;
+        int64_t at = i0 * from->stride + k0 + k, depth = kc - k < 8 ? kc - k : 8;
+        for (int64_t i = 0; i < 8 && k % line == 0; i++)
+            prefetch(from, at + (width + i) * from->stride);
         __m256 r[8];
-#pragma GCC unroll 8
-        for (int64_t i = 0; i < 8; i++) {
-            int64_t at = (i0 + i) * from->stride + k0 + k;
-            if (k % line == 0) prefetch(from, at + ahead);
-            r[i] = i < count ? load_some(from->data, from->dtype, at, depth) : _mm256_setzero_ps();
-            r[i] = _mm256_mul_ps(r[i], factor);
-        }
+        load_rows(r, from, at, count, depth);
         transpose8(r);
 #pragma GCC unroll 8
         for (int64_t j = 0; j < 8; j++) {
-            if (j < depth) _mm256_storeu_ps(out + (k + j) * width, r[j]);
+            if (j < depth) _mm256_storeu_ps(out + (k + j) * width, _mm256_mul_ps(r[j], factor));
         }
     }
 }

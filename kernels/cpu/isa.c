@@ -1,3 +1,4 @@
+/* The choice is made at the first call and kept; threads only read it. */
 #include "isa.h"
 
 #include <stdatomic.h>

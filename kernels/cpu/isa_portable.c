@@ -1,3 +1,4 @@
+/* Other architectures: plain C, vectorised by the compiler for their baseline. */
 #include "isa.h"
 
 static const fl_isa portable = {.name = "portable", .gemm = &fl_gemm_c, .vec = &fl_vec_c};

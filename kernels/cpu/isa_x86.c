@@ -1,3 +1,4 @@
+/* What x86-64 builds have.  The compiler asks cpuid, and whether the system saves the registers. */
 #include "isa.h"
 
 static const fl_isa isas[] = {

@@ -27,6 +27,7 @@ static void add_bias(int64_t begin, int64_t end, void *arg)
         vec->add(call->y + t * call->w->rows, call->w->bias, call->w->rows);
 }
 
+/* B = W^T: column j of B is row j of W, stored along k. */
 void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
 {
     fl_product product = {
@@ -45,6 +46,7 @@ void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, 
     if (w->bias) fl_parallel_for(T, 16, add_bias, &call);
 }
 
+/* B = W as it is stored. */
 void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)
 {
     fl_product product = {
@@ -64,6 +66,7 @@ void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T
 void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
                  bool trans_a, bool trans_b, float alpha, float beta)
 {
+    // The product knows only beta 0 and 1; others are rare and cost a pass over C.
     const fl_vec_ops *vec = fl_isa_current()->vec;
     if (beta != 0.0f && beta != 1.0f) vec->scale(c, c, beta, M * N);
     fl_product product = {

@@ -1,3 +1,4 @@
+/* Sums over whole arrays. */
 #include "cpu.h"
 #include "isa.h"
 

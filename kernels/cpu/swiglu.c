@@ -1,4 +1,4 @@
-/* Element-wise ops: residual sums, factors, caps, and the gated activations (Shazeer 2020). */
+/* Element-wise ops: sums, factors, caps, and the gated activations (Shazeer 2020). */
 #include "cpu.h"
 #include "isa.h"
 #include "threads.h"
@@ -60,6 +60,18 @@ void fl_cpu_softcap_bwd(float *d, const float *y, float cap, int64_t n)
 {
     elements_call call = {.out = d, .x = y, .factor = cap};
     fl_parallel_for(n, ELEMENT_GRAIN, softcap_bwd, &call);
+}
+
+static void axpy(int64_t begin, int64_t end, void *arg)
+{
+    const elements_call *call = arg;
+    fl_isa_current()->vec->axpy(call->out + begin, call->x + begin, call->factor, end - begin);
+}
+
+void fl_cpu_axpy(float *y, const float *x, float a, int64_t n)
+{
+    elements_call call = {.out = y, .x = x, .factor = a};
+    fl_parallel_for(n, ELEMENT_GRAIN, axpy, &call);
 }
 
 static void swiglu_fwd(int64_t begin, int64_t end, void *arg)

@@ -1,6 +1,8 @@
+/* How work is cut into pieces; pool.c has the threads. */
 #include "threads.h"
 
 #include "backend/ops.h"
+#include "pool.h"
 
 #include <stdatomic.h>
 
@@ -11,6 +13,7 @@ typedef struct scratch_piece {
     int64_t floats;
 } scratch_piece;
 
+/* One client rank per core is the usual layout, so one thread unless asked. */
 static int num_threads = 1;
 static scratch_piece scratch[MAX_THREADS][FL_SCRATCH_KINDS];
 
@@ -56,6 +59,20 @@ static int64_t boundary(int64_t count, int64_t grain, int64_t part, int64_t part
     return at < count ? at : count;
 }
 
+typedef struct range_job {
+    int64_t count, grain;
+    int parts;
+    fl_range_fn fn;
+    void *arg;
+} range_job;
+
+static void run_range(int part, void *arg)
+{
+    const range_job *job = arg;
+    job->fn(boundary(job->count, job->grain, part, job->parts),
+            boundary(job->count, job->grain, part + 1, job->parts), job->arg);
+}
+
 void fl_parallel_for(int64_t count, int64_t grain, fl_range_fn fn, void *arg)
 {
     if (count <= 0) return;
@@ -65,31 +82,34 @@ void fl_parallel_for(int64_t count, int64_t grain, fl_range_fn fn, void *arg)
         fn(0, count, arg);
         return;
     }
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-    for (int part = 0; part < parts; part++)
-        fn(boundary(count, grain, part, parts), boundary(count, grain, part + 1, parts), arg);
+    range_job job = {count, grain, parts, fn, arg};
+    fl_pool_run(parts, run_range, &job);
 }
 
+typedef struct task_job {
+    atomic_int_fast64_t next;
+    int64_t count;
+    fl_task_fn fn;
+    void *arg;
+} task_job;
+
 /* Which thread takes which task is left to chance for balance; a task's result is its own. */
-static void take_tasks(atomic_int_fast64_t *next, int64_t count, int slot, fl_task_fn fn, void *arg)
+static void take_tasks(int slot, void *arg)
 {
+    task_job *job = arg;
     for (;;) {
-        int64_t task = atomic_fetch_add(next, 1);
-        if (task >= count) return;
-        fn(task, slot, arg);
+        int64_t task = atomic_fetch_add(&job->next, 1);
+        if (task >= job->count) return;
+        job->fn(task, slot, job->arg);
     }
 }
 
 void fl_parallel_tasks(int64_t count, fl_task_fn fn, void *arg)
 {
     int parts = count < num_threads ? (int)count : num_threads;
-    atomic_int_fast64_t counter = 0;
-    atomic_int_fast64_t *next = &counter;
-    if (parts <= 1) {
-        take_tasks(next, count, 0, fn, arg);
-        return;
-    }
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-    for (int slot = 0; slot < parts; slot++)
-        take_tasks(next, count, slot, fn, arg);
+    task_job job = {0, count, fn, arg};
+    if (parts <= 1)
+        take_tasks(0, &job);
+    else
+        fl_pool_run(parts, take_tasks, &job);
 }

@@ -13,6 +13,13 @@ typedef struct fl_adamw_factors {
     float grad_scale;
 } fl_adamw_factors;
 
+/* Dropout as in ops.h; factor = 1 / (1 - p). */
+typedef struct fl_dropout {
+    const fl_rng *rng;
+    float p, factor;
+    bool accumulate;
+} fl_dropout;
+
 typedef struct fl_vec_ops {
     /* out = exp(x), 2 ulp, gradual underflow; out may alias x */
     void (*exp)(float *out, const float *x, int64_t n);
@@ -47,6 +54,8 @@ typedef struct fl_vec_ops {
     void (*int8_widen)(float *out, const int8_t *q, float absmax, int64_t n);
     /* out = NF4 values of n elements (even) in n / 2 bytes, times absmax */
     void (*nf4_widen)(float *out, const uint8_t *q, float absmax, int64_t n);
+    /* n elements, of which the first has number `first`, a multiple of 4; out may alias x */
+    void (*dropout)(float *out, const float *x, int64_t first, int64_t n, const fl_dropout *d);
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
                   const fl_adamw_factors *f);
 } fl_vec_ops;

@@ -47,6 +47,7 @@ static void vec_exp(float *out, const float *x, int64_t n)
         out[i] = exp1(x[i]);
 }
 
+/* NaN compares false and is passed over: the sum of exponentials shows it. */
 static float vec_max(const float *x, int64_t n)
 {
     float best = -INFINITY;
@@ -77,6 +78,7 @@ static float vec_dot(const float *x, const float *y, int64_t n)
     return sum;
 }
 
+/* Squares of floats are exact in double. */
 static double vec_sum_squares(const float *x, int64_t n)
 {
     double sum = 0;
@@ -112,6 +114,7 @@ static void vec_rmsnorm_row(float *out, const float *x, const float *w, float rs
         out[i] = x[i] * rstd * w[i];
 }
 
+/* slope = rstd^2 mean(w dout x): the part of the gradient that goes through rstd. */
 static void vec_rmsnorm_bwd_row(float *restrict dx, const float *restrict dout,
                                 const float *restrict x, const float *restrict w, float rstd,
                                 int64_t n)
@@ -137,6 +140,7 @@ static void vec_rope_head(float *restrict x, const float *restrict c, const floa
     }
 }
 
+/* With p = -inf (masked) both results are zero. */
 static void vec_softmax_bwd_row(float *restrict p, float *restrict dp, float lse, float delta,
                                 int64_t n)
 {
@@ -268,6 +272,54 @@ static void vec_nf4_widen(float *restrict out, const uint8_t *restrict q, float 
     }
 }
 
+/* Words of `blocks` neighbouring blocks of a stream: fl_rng_block (base/rng.c) for many blocks side
+ * by side; the tests hold one against the other. */
+static void philox(uint32_t *words, const fl_rng *rng, uint64_t first, int64_t blocks)
+{
+    const uint32_t key0 = rng->key[0], key1 = rng->key[1];
+    const uint32_t start2 = rng->counter[2], start3 = rng->counter[3];
+#pragma omp simd
+    for (int64_t i = 0; i < blocks; i++) {
+        uint64_t index = first + (uint64_t)i;
+        uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = start2, c3 = start3;
+#pragma GCC unroll 10
+        for (uint32_t round = 0; round < 10; round++) {
+            uint64_t product0 = (uint64_t)0xD2511F53 * c0, product1 = (uint64_t)0xCD9E8D57 * c2;
+            c0 = (uint32_t)(product1 >> 32) ^ c1 ^ (key0 + round * 0x9E3779B9);
+            c1 = (uint32_t)product1;
+            c2 = (uint32_t)(product0 >> 32) ^ c3 ^ (key1 + round * 0xBB67AE85);
+            c3 = (uint32_t)product0;
+        }
+        words[4 * i + 0] = c0;
+        words[4 * i + 1] = c1;
+        words[4 * i + 2] = c2;
+        words[4 * i + 3] = c3;
+    }
+}
+
+enum { DROPOUT_BLOCKS = 256 };
+
+static void vec_dropout(float *out, const float *x, int64_t first, int64_t n, const fl_dropout *d)
+{
+    uint32_t words[4 * DROPOUT_BLOCKS];
+    for (int64_t at = 0; at < n; at += 4 * DROPOUT_BLOCKS) {
+        int64_t count = n - at < 4 * DROPOUT_BLOCKS ? n - at : 4 * DROPOUT_BLOCKS;
+        philox(words, d->rng, (uint64_t)(first + at) / 4, (count + 3) / 4);
+        const float p = d->p, factor = d->factor;
+        float kept[4 * DROPOUT_BLOCKS];
+        for (int64_t i = 0; i < count; i++) {
+            float uniform = (float)(int32_t)(words[i] >> 8) * 0x1p-24f;
+            kept[i] = uniform >= p ? x[at + i] * factor : 0.0f;
+        }
+        if (d->accumulate) {
+            vec_add(out + at, kept, count);
+        } else {
+            memcpy(out + at, kept, (size_t)count * sizeof *out);
+        }
+    }
+}
+
+/* grad_scale, m, v, step, decay: in the order of ops.h. */
 static void vec_adamw(float *restrict p, float *restrict m, float *restrict v,
                       const float *restrict g, int64_t n, const fl_adamw_factors *f)
 {
@@ -302,5 +354,6 @@ const fl_vec_ops VEC_TABLE = {
     .softcap_bwd = vec_softcap_bwd,
     .int8_widen = vec_int8_widen,
     .nf4_widen = vec_nf4_widen,
+    .dropout = vec_dropout,
     .adamw = vec_adamw,
 };

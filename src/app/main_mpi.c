@@ -1,5 +1,5 @@
-/* fedllm_mpi: see app/program.h. */
-#include "app/program.h"
+/* fedllm_mpi: see app/train_program.h. */
+#include "app/train_program.h"
 
 int main(int argc, char **argv)
 {

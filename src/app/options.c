@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "fed/agree.h"
+#include "fed/algorithm.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static const fl_conf_row lora_rows[] = {
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
      "where the mathematics runs; auto takes the best one present"},
-    {"threads", FL_CONF_INT, RUN(threads), "1", 1, 1024, NULL,
+    {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
 };
 static const fl_conf_row output_rows[] = {
@@ -83,12 +84,14 @@ enum { NUM_GROUPS = 10 };
 static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
 {
     fl_options *o = options;
+    size_t fed_row_count;
+    const fl_conf_row *fed_rows = fl_algorithm_rows(&fed_row_count);
     const fl_conf_group joined[NUM_GROUPS] = {
         {"model", "the frozen base", model_rows, COUNT(model_rows), o ? &o->data : NULL},
         {"data", "training records", data_rows, COUNT(data_rows), o ? &o->data : NULL},
         {"lora", "the adapter", lora_rows, COUNT(lora_rows), o ? &o->lora : NULL},
         {"train", "local training", fl_train_rows, fl_train_row_count, o ? &o->train : NULL},
-        {"fed", "the federation", fl_fed_rows, fl_fed_row_count, o ? &o->fed : NULL},
+        {"fed", "the federation", fed_rows, fed_row_count, o ? &o->fed : NULL},
         {"eval", "held-out evaluation", fl_eval_rows, fl_eval_row_count, o ? &o->eval : NULL},
         {"backend", "where it runs", backend_rows, COUNT(backend_rows), o ? &o->run : NULL},
         {"output", "what it leaves", output_rows, COUNT(output_rows), o ? &o->run : NULL},

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/log.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct history {
@@ -22,7 +23,8 @@ static fl_status add_line(history *h, json_t *line)
         *slot = json_incref(line);
     } else if (strcmp(event, "round") == 0) {
         FL_TRY(fl_grow(&h->loss, &h->capacity, h->rounds + 1, sizeof *h->loss));
-        h->loss[h->rounds++] = json_number_value(json_object_get(line, "loss"));
+        const json_t *loss = json_object_get(line, "loss");
+        h->loss[h->rounds++] = json_is_number(loss) ? json_number_value(loss) : (double)NAN;
     }
     return FL_OK;
 }

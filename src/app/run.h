@@ -25,7 +25,9 @@ typedef struct fl_run {
 
     fl_model_config model_config;
     fl_lora_config lora;
-    fl_params adapter;             /* the global one, host memory */
+    fl_params adapter; /* the global one, host memory */
+    const fl_algorithm *algorithm;
+    fl_server_state server;
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
@@ -35,6 +37,7 @@ typedef struct fl_run {
     /* rank 0 */
     fl_state state;
     fl_metrics *metrics;
+    int folder_lock; /* descriptor of output_dir, locked; 0 = none */
 
     fl_round *round;
     int64_t start_round;  /* completed before this start */
@@ -54,6 +57,7 @@ fl_status fl_run_describe(fl_run *run);
  * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds
  * something else, or a run with other options), FL_ERR_IO, FL_ERR_INPUT. */
 fl_status fl_run_files_open(fl_run *run, bool fresh);
+void fl_run_files_close(fl_run *run); /* gives the folder free for other jobs */
 /* Rank 0: adapter folder, checkpoint when due, state. */
 fl_status fl_run_files_save(fl_run *run, const fl_round_result *result);
 

@@ -1,7 +1,8 @@
 /* The folder of a run: start, resume, save.
  *
- * 1. state.h5 is the truth.  A line of metrics.jsonl, an adapter or a checkpoint that it does not
- *    know of belongs to a round that will be done again, with the same bytes.
+ * 1. state.h5 is the truth.  A line of metrics.jsonl, an adapter, a checkpoint or a client state
+ *    (io/client_state.h) that it does not know of belongs to a round that will be done again, with
+ * the same bytes.
  * 2. Order at the end of a round: metrics line, adapter, checkpoint, then state.h5.
  * 3. A folder is continued only with the options it was started with (but for those that do not
  *    change results), and never overwritten unless --fresh says so.
@@ -11,11 +12,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "fedllm_version.h"
+#include "io/client_state.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const char *const run_files[] = {"config.cfg", "metrics.jsonl", "state.h5", "state.prev.h5",
@@ -116,6 +120,7 @@ static fl_status clean_adapter(const char *dir, const char *name)
 static fl_status remove_all_leftovers(const char *dir)
 {
     FL_TRY(remove_leftovers(dir));
+    FL_TRY(fl_client_files_clean(dir));
     return for_adapters(dir, clean_adapter);
 }
 
@@ -124,6 +129,7 @@ static fl_status remove_run(const char *dir)
 {
     for (size_t i = 0; i < NUM_RUN_FILES; i++)
         FL_TRY(remove_file(dir, run_files[i]));
+    FL_TRY(fl_client_files_remove(dir));
     return for_adapters(dir, remove_adapter);
 }
 
@@ -207,7 +213,10 @@ static fl_status write_config(const char *dir, const fl_buf *config)
 static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
 {
     bool found;
-    run->state = (fl_state){.program = "fedllm " FL_VERSION, .adapter = &run->adapter};
+    run->state = (fl_state){.program = "fedllm " FL_VERSION,
+                            .adapter = &run->adapter,
+                            .server = run->server.named,
+                            .num_server = run->server.num_named};
     FL_TRY(fl_state_load(dir, &run->state, &found));
     if (found) FL_TRY(check_same_options(dir, fl_buf_text(&run->state.config), config->data));
     fl_buf_clear(&run->state.config);
@@ -218,11 +227,35 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
     return FL_OK;
 }
 
+/* Two jobs in one folder (one that was requeued while the old one still dies) would mix their
+ * rounds. The lock ends with the process, however that ends.  Where the file system has no locks
+ * there is none. */
+static fl_status lock_folder(fl_run *run, const char *dir)
+{
+    enum { TRIES = 20 };
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return FL_OK;
+    run->folder_lock = fd;
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK) return FL_OK;
+        FL_CHECK(i < TRIES, FL_ERR_USAGE, "%s is in use by another job", dir);
+        fl_sleep_seconds(0.5);
+    }
+    return FL_OK;
+}
+
+void fl_run_files_close(fl_run *run)
+{
+    if (run->folder_lock > 0) close(run->folder_lock);
+    run->folder_lock = 0;
+}
+
 static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
 {
     const char *dir = run->options.run.output_dir;
     fl_buf marker = {0};
     FL_TRY(fl_make_dirs(dir));
+    FL_TRY(lock_folder(run, dir));
     FL_TRY(fl_path_join(&marker, dir, "config.cfg"));
     bool is_run = fl_path_exists(fl_buf_text(&marker));
     fl_buf_fini(&marker);

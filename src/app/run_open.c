@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fed/agree.h"
+#include "fed/client.h"
 #include "fed/participation.h"
 #include "fed/placement.h"
 
@@ -95,8 +96,21 @@ static fl_format format_asked(const fl_options *o)
     return o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
 }
 
+/* The model's own check would blame seq_length for what evaluation asks for. */
+static fl_status check_answers(const fl_run *run)
+{
+    int64_t prompt = run->eval_set.longest_prompt, answer = run->options.eval.max_new_tokens;
+    FL_CHECK(run->eval_set.count == 0 || prompt + answer <= run->model_config.max_positions,
+             FL_ERR_USAGE,
+             "a held-out prompt of %lld tokens and max_new_tokens = %lld do not fit the model's "
+             "%lld positions",
+             (long long)prompt, (long long)answer, (long long)run->model_config.max_positions);
+    return FL_OK;
+}
+
 static fl_status open_model(fl_run *run)
 {
+    FL_TRY(check_answers(run));
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
@@ -120,7 +134,8 @@ static fl_status open_evaluator(fl_run *run)
 
 /* fl_train_client: what this rank does for one client of a round. */
 static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const float *w, float *y, fl_local_result *result)
+                              const fl_train_hooks *hooks, const float *w, float *y,
+                              fl_local_result *result)
 {
     fl_run *run = context;
     const fl_options *o = &run->options;
@@ -136,24 +151,38 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .count = count,
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
-                        .client = client};
+                        .client = client,
+                        .hooks = hooks};
     fl_trainer_set_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
     fl_trainer_get_adapter(run->trainer, y);
     return FL_OK;
 }
 
+static fl_status open_algorithm(fl_run *run)
+{
+    const fl_fed_config *fed = &run->options.fed;
+    bool root = fl_transport_rank(run->transport) == 0;
+    FL_TRY(fl_algorithm_find(&run->algorithm, fed->fed_alg));
+    const char *alias = run->algorithm->alias;
+    if (root && alias && strcmp(fed->fed_alg, alias) == 0)
+        FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
+                run->algorithm->name);
+    return fl_server_state_init(&run->server, run->algorithm, fed, &run->adapter, root);
+}
+
 static fl_status open_round(fl_run *run)
 {
-    const fl_algorithm *algorithm;
-    FL_TRY(fl_algorithm_find(&algorithm, run->options.fed.fed_alg));
     fl_round_env env = {.transport = run->transport,
-                        .algorithm = algorithm,
+                        .algorithm = run->algorithm,
                         .fed = &run->options.fed,
                         .seed = (uint64_t)run->options.train.seed,
                         .weight = run->weight,
                         .cost = run->cost,
                         .global = &run->adapter,
+                        .server = &run->server,
+                        .ops = run->ops,
+                        .output_dir = run->options.run.output_dir,
                         .train_client = train_client,
                         .context = run};
     return fl_round_create(&run->round, &env);
@@ -161,8 +190,9 @@ static fl_status open_round(fl_run *run)
 
 static fl_status open_all(fl_run *run)
 {
-    static fl_status (*const steps[])(fl_run *) = {open_data,  open_partition, open_adapter,
-                                                   open_model, open_evaluator, open_round};
+    static fl_status (*const steps[])(fl_run *) = {open_data,      open_partition, open_adapter,
+                                                   open_algorithm, open_model,     open_evaluator,
+                                                   open_round};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         FL_TRY(steps[i](run));
     return FL_OK;
@@ -179,6 +209,7 @@ fl_status fl_run_open(fl_run *run)
 
 void fl_run_close(fl_run *run)
 {
+    fl_run_files_close(run);
     fl_round_destroy(run->round);
     fl_metrics_close(run->metrics);
     fl_state_fini(&run->state);
@@ -187,6 +218,7 @@ void fl_run_close(fl_run *run)
     fl_model_close(run->model);
     fl_free(run->records);
     fl_free(run->positions);
+    fl_server_state_fini(&run->server);
     fl_params_fini(&run->adapter);
     fl_eval_set_fini(&run->eval_set);
     fl_free(run->cost);
@@ -216,7 +248,8 @@ static host_plan plan_host(const fl_run *run)
     plan.weight_bytes = (int64_t)run->model->weight_bytes;
     plan.parameters = fl_model_parameter_count(run->model);
     plan.activation_bytes = (int64_t)activations;
-    plan.adapter_bytes = (int64_t)adapter;
+    plan.adapter_bytes =
+        (int64_t)(adapter + fl_client_side_bytes(run->algorithm, run->adapter.count));
     return plan;
 }
 
@@ -262,8 +295,9 @@ fl_status fl_run_describe(fl_run *run)
             (double)plan.parameters / 1e6,
             100.0 * (double)run->adapter.count /
                 (double)(plan.parameters + (int64_t)run->adapter.count));
-    FL_INFO("federation %s: %lld clients, %lld per round, %lld rounds of %lld steps x %lld x %lld",
-            o->fed.fed_alg, (long long)o->fed.num_clients,
+    FL_INFO("federation %s (%s): %lld clients, %lld per round, %lld rounds of %lld steps x %lld x "
+            "%lld",
+            o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
             (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,
             (long long)o->train.max_steps, (long long)o->train.gradient_accumulation_steps,
             (long long)o->train.batch_size);

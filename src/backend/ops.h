@@ -101,6 +101,8 @@ typedef struct fl_backend_ops {
     void (*softcap_fwd)(float *x, float cap, int64_t n);
     /* d[i] *= 1 - (y[i] / cap)^2, y what softcap_fwd left */
     void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
+    /* y[i] += a * x[i], the product unrounded or rounded to fp32 */
+    void (*axpy)(float *y, const float *x, float a, int64_t n);
     /* out[i] = keep(i) ? x[i] / (1-p) : 0, keep(i) = word (i mod 4) of block i/4 of the stream
      * `rng`, taken as uniform [0,1) with 24 bits, is >= p.  out may alias x.  accumulate: += */
     void (*dropout)(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
@@ -128,7 +130,7 @@ typedef struct fl_backend_ops {
     void (*attention_fwd)(float *out, float *lse, const float *q, const float *k, const float *v,
                           const fl_attn_shape *shape);
     /* dq, dk, dv from dout; scores are recomputed from lse.  overwrite.
-     * scratch: attention_bwd_scratch(shape) floats of backend memory. */
+     * scratch: attention_bwd_scratch(shape) floats of backend memory; NULL when that is 0. */
     void (*attention_bwd)(float *dq, float *dk, float *dv, const float *dout, const float *out,
                           const float *lse, const float *q, const float *k, const float *v,
                           const fl_attn_shape *shape, float *scratch);

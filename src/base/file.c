@@ -1,6 +1,7 @@
 /* Paths, whole reads and maps.  Writes are in file_write.c. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -21,6 +22,18 @@ bool fl_path_is_dir(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool fl_path_is_empty(const char *path)
+{
+    if (!fl_path_exists(path)) return true;
+    DIR *folder = opendir(path);
+    if (!folder) return false;
+    bool empty = true;
+    for (struct dirent *entry; empty && (entry = readdir(folder));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
+    return empty;
 }
 
 fl_status fl_path_join(fl_buf *out, const char *a, const char *b)

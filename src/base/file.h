@@ -8,6 +8,7 @@
 
 bool fl_path_exists(const char *path);
 bool fl_path_is_dir(const char *path);
+bool fl_path_is_empty(const char *path); /* nothing there, or a folder without anything in it */
 
 /* *out (emptied first) = "a/b", without a doubled slash; b alone when a is "".  a and b must not
  * point into *out. */
@@ -32,6 +33,19 @@ fl_status fl_file_write_atomic(const char *path, const void *data, size_t length
  * or, failing that, `previous` is a complete file. */
 fl_status fl_file_write_keep(const char *path, const char *previous, const void *data,
                              size_t length);
+
+/* fl_file_write_atomic for a file that is made piece by piece, without all of it in memory:
+ * fl_file_begin, any number of fl_file_put, fl_file_commit; fl_file_abandon in the end in any case,
+ * which removes the temporary file unless it has been committed.  Errors of all: FL_ERR_IO. */
+typedef struct fl_file_writer {
+    int fd;          /* of the temporary file; -1: none is open */
+    uint64_t length; /* bytes put so far */
+    fl_buf path, temporary;
+} fl_file_writer;
+fl_status fl_file_begin(fl_file_writer *out, const char *path);
+fl_status fl_file_put(fl_file_writer *writer, const void *data, size_t length);
+fl_status fl_file_commit(fl_file_writer *writer);
+void fl_file_abandon(fl_file_writer *writer); /* after fl_file_begin, also when that failed */
 
 /* A read-only map of a whole file; the page cache is shared by all ranks of a node. */
 typedef struct fl_map {

@@ -24,7 +24,6 @@ static fl_status write_bytes(int fd, const char *path, const void *data, size_t 
         next += written;
         length -= (size_t)written;
     }
-    FL_CHECK(fsync(fd) == 0, FL_ERR_IO, "cannot flush %s: %s", path, strerror(errno));
     return FL_OK;
 }
 
@@ -42,16 +41,39 @@ static fl_status open_temporary(int *fd, fl_buf *name, const char *path)
     FL_FAIL(FL_ERR_IO, "cannot write %s: too many temporary files beside it", path);
 }
 
-/* On success *name is the complete file beside `path`; on error there is none. */
-static fl_status write_temporary(fl_buf *name, const char *path, const void *data, size_t length)
+fl_status fl_file_begin(fl_file_writer *out, const char *path)
 {
-    int fd;
-    FL_TRY(open_temporary(&fd, name, path));
-    fl_status status = write_bytes(fd, path, data, length);
-    if (close(fd) != 0 && status == FL_OK)
-        status = fl_fail(FL_ERR_IO, "cannot close %s: %s", path, strerror(errno));
-    if (status != FL_OK) unlink(name->data);
+    *out = (fl_file_writer){.fd = -1};
+    FL_TRY(fl_buf_add_text(&out->path, path));
+    fl_status status = open_temporary(&out->fd, &out->temporary, path);
+    if (status != FL_OK) fl_buf_clear(&out->temporary); /* it is not ours */
     return status;
+}
+
+fl_status fl_file_put(fl_file_writer *w, const void *data, size_t length)
+{
+    w->length += length;
+    return write_bytes(w->fd, w->path.data, data, length);
+}
+
+void fl_file_abandon(fl_file_writer *w)
+{
+    if (w->fd >= 0) close(w->fd);
+    w->fd = -1;
+    if (w->temporary.length) unlink(w->temporary.data);
+    fl_buf_fini(&w->path);
+    fl_buf_fini(&w->temporary);
+}
+
+/* The temporary file is complete and on the disk. */
+static fl_status close_temporary(fl_file_writer *w)
+{
+    const char *path = w->path.data;
+    FL_CHECK(fsync(w->fd) == 0, FL_ERR_IO, "cannot flush %s: %s", path, strerror(errno));
+    int fd = w->fd;
+    w->fd = -1;
+    FL_CHECK(close(fd) == 0, FL_ERR_IO, "cannot close %s: %s", path, strerror(errno));
+    return FL_OK;
 }
 
 static fl_status flush_folder(const char *path)
@@ -81,18 +103,23 @@ static fl_status rename_file(const char *from, const char *to)
     return FL_OK;
 }
 
+fl_status fl_file_commit(fl_file_writer *w)
+{
+    FL_TRY(close_temporary(w));
+    FL_TRY(rename_file(w->temporary.data, w->path.data));
+    fl_buf_clear(&w->temporary);
+    return flush_folder(w->path.data);
+}
+
 fl_status fl_file_write_atomic(const char *path, const void *data, size_t length)
 {
-    fl_buf name = {0};
+    fl_file_writer writer;
     fl_status status;
-    FL_TRY_GOTO(write_temporary(&name, path, data, length), out);
-    status = rename_file(name.data, path);
-    if (status != FL_OK)
-        unlink(name.data);
-    else
-        status = flush_folder(path);
+    FL_TRY_GOTO(fl_file_begin(&writer, path), out);
+    FL_TRY_GOTO(fl_file_put(&writer, data, length), out);
+    status = fl_file_commit(&writer);
 out:
-    fl_buf_fini(&name);
+    fl_file_abandon(&writer);
     return status;
 }
 
@@ -115,18 +142,17 @@ static fl_status rotate(const char *temporary, const char *path, const char *pre
 fl_status fl_file_write_keep(const char *path, const char *previous, const void *data,
                              size_t length)
 {
-    fl_buf name = {0};
+    fl_file_writer writer;
     fl_status status;
     FL_CHECK(!fl_path_is_dir(path), FL_ERR_IO, "cannot write %s: it is a folder", path);
-    FL_TRY_GOTO(write_temporary(&name, path, data, length), out);
-    status = rotate(name.data, path, previous);
-    if (status != FL_OK) {
-        unlink(name.data);
-        goto out;
-    }
+    FL_TRY_GOTO(fl_file_begin(&writer, path), out);
+    FL_TRY_GOTO(fl_file_put(&writer, data, length), out);
+    FL_TRY_GOTO(close_temporary(&writer), out);
+    FL_TRY_GOTO(rotate(writer.temporary.data, path, previous), out);
+    fl_buf_clear(&writer.temporary);
     FL_TRY_GOTO(flush_folder(path), out);
-    FL_TRY_GOTO(flush_folder(previous), out);
+    status = flush_folder(previous);
 out:
-    fl_buf_fini(&name);
+    fl_file_abandon(&writer);
     return status;
 }

@@ -1,8 +1,6 @@
 /* Encoding as a whole, and what a tokenizer tells about itself.  Decoding: tokenizer_decode.c. */
 #include "data/tokenizer_encode.h"
 
-#include <string.h>
-
 enum { MAX_TEXT = 1 << 30 };
 
 void fl_tokens_fini(fl_tokens *tokens)
@@ -14,47 +12,19 @@ void fl_tokens_fini(fl_tokens *tokens)
     *tokens = (fl_tokens){0};
 }
 
-static bool starts_with(const fl_slice *text, const fl_piece *start)
-{
-    return text->length >= start->length && memcmp(text->text, start->text, start->length) == 0;
-}
-
-/* Every replacement character starts a word ("MergedWithNext"). */
-static fl_status encode_words(const fl_tokenizer *tokenizer, fl_encode_work *work,
-                              const fl_norm *text, fl_tokens *out)
-{
-    const fl_piece *mark = &tokenizer->metaspace.replace.content;
-    size_t begin = 0;
-    for (size_t at = 1; at <= text->length; at++) {
-        const fl_slice rest = fl_slice_of(text, at, text->length);
-        if (rest.length > 0 && !starts_with(&rest, mark)) continue;
-        FL_TRY(fl_bpe_encode(tokenizer, work, fl_slice_of(text, begin, at), out));
-        begin = at;
-    }
-    return FL_OK;
-}
-
-/* A piece of normalised text without added tokens.  Metaspace works on a copy, since the
- * normalised text is still needed for the pieces behind this one. */
-static fl_status encode_piece(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice piece,
+/* A piece of normalised text without added tokens. */
+static fl_status encode_piece(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice text,
                               fl_tokens *out)
 {
-    const fl_metaspace *metaspace = &tokenizer->metaspace;
-    if (piece.length == 0) return FL_OK;
-    if (!metaspace->is_used) return fl_bpe_encode(tokenizer, work, piece, out);
-
-    fl_norm *text = &work->norm[2];
-    FL_TRY(fl_apply_step(text, &piece, &metaspace->replace));
-    const fl_slice marked = fl_slice_of(text, 0, text->length);
-    if (!starts_with(&marked, &metaspace->replace.content) &&
-        (metaspace->scheme == FL_PREPEND_ALWAYS ||
-         (metaspace->scheme == FL_PREPEND_FIRST && piece.span[0].begin == 0))) {
-        const fl_step prepend = {.kind = FL_STEP_PREPEND, .content = metaspace->replace.content};
-        text = &work->norm[3];
-        FL_TRY(fl_apply_step(text, &marked, &prepend));
+    if (text.length == 0) return FL_OK;
+    if (tokenizer->pre.count == 0) return fl_piece_encode(tokenizer, work, text, out);
+    const fl_parts *parts;
+    FL_TRY(fl_pre_tokenize(tokenizer, work, &text, &parts));
+    for (size_t i = 0; i < parts->count; i++) {
+        const fl_span part = parts->items[i];
+        FL_TRY(fl_piece_encode(tokenizer, work, fl_slice_part(&text, part.begin, part.end), out));
     }
-    if (metaspace->split) return encode_words(tokenizer, work, text, out);
-    return fl_bpe_encode(tokenizer, work, fl_slice_of(text, 0, text->length), out);
+    return FL_OK;
 }
 
 /* text[begin, end): what stands between two raw added tokens. */
@@ -88,7 +58,7 @@ fl_status fl_tokenizer_encode(const fl_tokenizer *tokenizer, const char *text, s
 {
     FL_CHECK(length < MAX_TEXT, FL_ERR_INPUT, "a text of %zu bytes is too long for the tokenizer",
              length);
-    if (!out->work) FL_TRY(fl_alloc(&out->work, 1, sizeof *out->work));
+    if (!out->work) FL_TRY(fl_encode_work_create(&out->work));
     out->count = 0;
     if (add_special) FL_TRY(add_around(&tokenizer->before, out));
     size_t at = 0;

@@ -1,11 +1,12 @@
-/* Stage 3: text to token ids and back, from a model folder's tokenizer.json.
+/* Stage 3: text to token ids and back, with the tokenizer of a model folder.
  *
- * Reads byte-pair encoding with byte fallback as Llama-2 and its family have it, and gives the ids
- * of Hugging Face's `tokenizers` library: added tokens are cut out of the text, every piece between
- * them is normalised on its own, split into characters (characters that the vocabulary lacks into
- * <0xNN> byte tokens) and merged by rank.  Anything in the file that is not handled is an error
- * when the file is opened, never another result.  Its members truncation and padding are not used:
- * example.c cuts, and nothing is padded.
+ * Reads tokenizer.json (BPE and Unigram), SentencePiece's tokenizer.model (BPE and unigram),
+ * tiktoken's rank files and GPT-2's vocab.json + merges.txt, and gives the ids of Hugging Face's
+ * `tokenizers` library: added tokens are cut out of the text, every piece between them is
+ * normalised on its own, split by the pre-tokenizer and handed to the model.  docs/tokenizer.md
+ * lists the parts that are handled.  Anything else in the file is an error when the file is opened,
+ * never another result.  Its members truncation and padding are not used: example.c cuts, and
+ * nothing is padded.
  *
  * Two rules of our own:
  * - Added tokens marked special, and the bos, eos, unk and pad tokens of tokenizer_config.json, are
@@ -40,16 +41,23 @@ typedef struct fl_tokens {
 
 void fl_tokens_fini(fl_tokens *tokens);
 
-/* Reads DIR/tokenizer.json and, where present, DIR/tokenizer_config.json.  Errors name file and
- * place: FL_ERR_IO, FL_ERR_INPUT (content that contradicts itself), FL_ERR_UNSUPPORTED (a kind of
+/* `path` is a file or a folder.  Of a folder the first of these is read: tokenizer.json,
+ * tokenizer.model (SentencePiece or tiktoken, by its content), the one *.tiktoken, vocab.json with
+ * merges.txt; and tokenizer_config.json beside it, where present.  Errors name file and place:
+ * FL_ERR_IO, FL_ERR_INPUT (content that contradicts itself), FL_ERR_UNSUPPORTED (a kind of
  * tokenizer or a part of it that is not handled). */
-fl_status fl_tokenizer_open(fl_tokenizer **out, const char *dir);
+fl_status fl_tokenizer_open(fl_tokenizer **out, const char *path);
+/* The same for the content of one file; `path` is its name, for errors and for what the name tells
+ * ("tokenizer.json", "tokenizer.model").  Nothing beside it is read. */
+fl_status fl_tokenizer_open_memory(fl_tokenizer **out, const char *data, size_t length,
+                                   const char *path);
 void fl_tokenizer_close(fl_tokenizer *tokenizer); /* accepts NULL */
 
 /* Replaces the content of `out` by the tokens of the text.  add_special: with the tokens that the
  * file puts around a text (Llama: bos in front).  Time O(n log n), texts below 1 GiB.  The covered
  * bytes never step back from token to token; the word-boundary piece in front of a text covers the
- * first character too.  Errors: FL_ERR_MEMORY, FL_ERR_INPUT (too long). */
+ * first character too.  Errors: FL_ERR_MEMORY, FL_ERR_INPUT (too
+ * long, or a pattern of the file that does not come to an end). */
 fl_status fl_tokenizer_encode(const fl_tokenizer *tokenizer, const char *text, size_t length,
                               bool add_special, fl_tokens *out);
 
@@ -57,6 +65,20 @@ fl_status fl_tokenizer_encode(const fl_tokenizer *tokenizer, const char *text, s
  * special tokens.  Byte tokens that do not form UTF-8 give U+FFFD each.  Errors: FL_ERR_MEMORY. */
 fl_status fl_tokenizer_decode(const fl_tokenizer *tokenizer, const int32_t *ids, size_t count,
                               bool skip_special, fl_buf *out);
+
+/* The same token by token, for text that is shown while it is generated.  Every call appends the
+ * characters that are complete; the beginning of one waits for the next token.  All that is
+ * appended is what fl_tokenizer_decode gives for all ids, with one exception: a run of byte tokens
+ * (<0xNN>) that breaks off in a character does not take back the characters before the break.
+ * Borrows the tokenizer.  Errors: FL_ERR_MEMORY, FL_ERR_UNSUPPORTED (a decoder that strips the end
+ * of the text). */
+typedef struct fl_decode_stream fl_decode_stream;
+fl_status fl_decode_stream_create(fl_decode_stream **out, const fl_tokenizer *tokenizer,
+                                  bool skip_special);
+fl_status fl_decode_stream_add(fl_decode_stream *stream, int32_t id, fl_buf *out);
+/* Appends U+FFFD for what still waits; the stream is then ready for another text. */
+fl_status fl_decode_stream_finish(fl_decode_stream *stream, fl_buf *out);
+void fl_decode_stream_destroy(fl_decode_stream *stream); /* accepts NULL */
 
 typedef enum fl_special_kind {
     FL_SPECIAL_BOS,

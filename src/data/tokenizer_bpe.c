@@ -1,28 +1,20 @@
-/* Byte-pair encoding of one piece of normalised text.
+/* Byte-pair encoding of one word.
+ *
+ * The symbols are the bytes of the word (byte level), or its characters, those that the vocabulary
+ * lacks as byte tokens.  Short words look for the best merge in a row; in long ones the possible
+ * merges wait in a heap, so a word of n characters takes O(n log n).
  *
  * Llama's texts are one piece from start to end.  The piece is cut into words where no merge can
  * ever join the two neighbours (before most word-boundary marks, around digits), which changes no
- * result, since the merges of two words are independent.  In a word the possible merges wait in a
- * heap, so a word of n characters takes O(n log n).
+ * result, since the merges of two words are independent.
  */
+#include "data/alphabet.h"
 #include "data/tokenizer_encode.h"
 #include "data/utf8.h"
 
-fl_status fl_tokens_add(fl_tokens *tokens, int32_t id, fl_span span)
-{
-    if (tokens->count == tokens->capacity) {
-        const size_t needed = tokens->count + 1;
-        size_t ids = tokens->capacity, begin = tokens->capacity, end = tokens->capacity;
-        FL_TRY(fl_grow(&tokens->ids, &ids, needed, sizeof *tokens->ids));
-        FL_TRY(fl_grow(&tokens->begin, &begin, needed, sizeof *tokens->begin));
-        FL_TRY(fl_grow(&tokens->end, &end, needed, sizeof *tokens->end));
-        tokens->capacity = ids;
-    }
-    tokens->ids[tokens->count] = id;
-    tokens->begin[tokens->count] = span.begin;
-    tokens->end[tokens->count++] = span.end;
-    return FL_OK;
-}
+#include <string.h>
+
+enum { SHORT_WORD = 24 };
 
 /* The heap: smallest first, that is by rank and then from left to right. */
 
@@ -70,10 +62,11 @@ static fl_status propose(const fl_merges *merges, fl_encode_work *work, int32_t 
 
 /* Joins the best pair until none is left.  A symbol that was joined to the one before it keeps its
  * place in the array with id -1. */
-static fl_status merge_word(const fl_merges *merges, fl_encode_work *work)
+static fl_status merge_long(const fl_merges *merges, fl_encode_work *work)
 {
     fl_symbol *const symbols = work->symbols;
     const int32_t count = (int32_t)work->num_symbols;
+    work->heap_count = 0;
     for (int32_t i = 0; i < count; i++) {
         symbols[i].prev = i - 1;
         symbols[i].next = i + 1 < count ? i + 1 : -1;
@@ -85,7 +78,7 @@ static fl_status merge_word(const fl_merges *merges, fl_encode_work *work)
         fl_symbol *const symbol = &symbols[(uint32_t)item];
         if (symbol->id < 0 || symbol->next < 0) continue;
         fl_symbol *const right = &symbols[symbol->next];
-        // The pair may have changed since it was noted; a rank belongs to one pair only.
+        // The pair may have changed since it was noted; one of equal rank is as good.
         const fl_merge *merge = fl_merges_find(merges, symbol->id, right->id);
         if (!merge || merge->rank != item >> 32) continue;
         symbol->id = merge->id;
@@ -97,16 +90,103 @@ static fl_status merge_word(const fl_merges *merges, fl_encode_work *work)
         if (symbol->prev >= 0) FL_TRY(propose(merges, work, symbol->prev));
         FL_TRY(propose(merges, work, at));
     }
+    work->num_symbols = 0;
+    for (int32_t i = 0; i < count; i++)
+        if (symbols[i].id >= 0) symbols[work->num_symbols++] = symbols[i];
     return FL_OK;
 }
 
-static fl_status finish_word(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_tokens *out)
+/* The same with all pairs in a row. */
+static void merge_short(const fl_merges *merges, fl_encode_work *work)
 {
-    if (work->num_symbols > 1) FL_TRY(merge_word(&tokenizer->merges, work));
-    for (size_t i = 0; i < work->num_symbols; i++)
-        if (work->symbols[i].id >= 0)
-            FL_TRY(fl_tokens_add(out, work->symbols[i].id, work->symbols[i].span));
-    work->num_symbols = 0;
+    fl_symbol *const symbols = work->symbols;
+    const fl_merge *pairs[SHORT_WORD]; // pairs[i]: of symbols i and i + 1, or NULL
+    size_t count = work->num_symbols;
+    for (size_t i = 0; i + 1 < count; i++)
+        pairs[i] = fl_merges_find(merges, symbols[i].id, symbols[i + 1].id);
+    for (;;) {
+        size_t best = count;
+        uint32_t rank = UINT32_MAX;
+        for (size_t i = 0; i + 1 < count; i++)
+            if (pairs[i] && pairs[i]->rank < rank) {
+                rank = pairs[i]->rank;
+                best = i;
+            }
+        if (best == count) break;
+        symbols[best].id = pairs[best]->id;
+        symbols[best].span.end = symbols[best + 1].span.end;
+        count--;
+        for (size_t i = best + 1; i < count; i++) {
+            symbols[i] = symbols[i + 1];
+            pairs[i - 1] = pairs[i];
+        }
+        if (best > 0)
+            pairs[best - 1] = fl_merges_find(merges, symbols[best - 1].id, symbols[best].id);
+        if (best + 1 < count)
+            pairs[best] = fl_merges_find(merges, symbols[best].id, symbols[best + 1].id);
+    }
+    work->num_symbols = count;
+}
+
+/* The id of the character at the start, -1 for none. */
+static int32_t char_id(const fl_tokenizer *tokenizer, const char *text, size_t size)
+{
+    if (tokenizer->byte_level) return tokenizer->bytes[(unsigned char)text[0]];
+    return size == 1 ? tokenizer->ascii[(unsigned char)text[0]]
+                     : fl_vocab_find_model(&tokenizer->vocab, text, size);
+}
+
+static fl_status split_word(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice word)
+{
+    bool after_unk = false;
+    for (size_t at = 0; at < word.length;) {
+        const char *text = word.text + at;
+        const size_t size = tokenizer->byte_level ? 1 : fl_utf8_size(text[0]);
+        const size_t begin = at;
+        const int32_t id = char_id(tokenizer, text, size);
+        at += size;
+        if (id >= 0) {
+            FL_TRY(fl_symbol_add(work, id, begin, at));
+        } else if (tokenizer->byte_fallback) {
+            for (size_t i = 0; i < size; i++)
+                FL_TRY(fl_symbol_add(work, tokenizer->bytes[(unsigned char)text[i]], begin + i,
+                                     begin + i + 1));
+        } else if (after_unk && tokenizer->fuse_unk) {
+            work->symbols[work->num_symbols - 1].span.end = (uint32_t)at;
+        } else if (tokenizer->model_unk >= 0) {
+            FL_TRY(fl_symbol_add(work, tokenizer->model_unk, begin, at));
+        }
+        if (id >= 0 || tokenizer->model_unk >= 0) after_unk = id < 0;
+    }
+    return FL_OK;
+}
+
+/* The token that is the whole word, or -1. */
+static fl_status find_whole(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice word,
+                            int32_t *id)
+{
+    *id = -1;
+    if (word.length > tokenizer->longest) return FL_OK;
+    if (!tokenizer->byte_level) {
+        *id = fl_vocab_find_model(&tokenizer->vocab, word.text, word.length);
+        return FL_OK;
+    }
+    fl_buf_clear(&work->scratch);
+    FL_TRY(fl_alphabet_write(&work->scratch, word.text, word.length));
+    *id = fl_vocab_find_model(&tokenizer->vocab, work->scratch.data, work->scratch.length);
+    return FL_OK;
+}
+
+fl_status fl_bpe_word(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice word)
+{
+    if (tokenizer->ignore_merges) {
+        int32_t id;
+        FL_TRY(find_whole(tokenizer, work, word, &id));
+        if (id >= 0) return fl_symbol_add(work, id, 0, word.length);
+    }
+    FL_TRY(split_word(tokenizer, work, word));
+    if (work->num_symbols > SHORT_WORD) return merge_long(&tokenizer->merges, work);
+    if (work->num_symbols > 1) merge_short(&tokenizer->merges, work);
     return FL_OK;
 }
 
@@ -115,105 +195,40 @@ static fl_status finish_word(const fl_tokenizer *tokenizer, fl_encode_work *work
  * Llama they part the text at every space. */
 static bool can_join(const fl_tokenizer *tokenizer, int32_t left, int32_t right)
 {
-    if (!tokenizer->can_cut) return true;
     const uint8_t *joins = tokenizer->joins;
     if (left == right) return joins[left] & FL_JOINS_SELF;
     return (joins[left] & FL_JOINS_RIGHT) && (joins[right] & FL_JOINS_LEFT);
 }
 
-static fl_status add_symbol(const fl_tokenizer *tokenizer, fl_encode_work *work, int32_t id,
-                            fl_span span, fl_tokens *out)
+fl_status fl_bpe_cut(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice piece,
+                     fl_tokens *out)
 {
-    if (work->num_symbols > 0 && !can_join(tokenizer, work->symbols[work->num_symbols - 1].id, id))
-        FL_TRY(finish_word(tokenizer, work, out));
-    FL_TRY(fl_grow(&work->symbols, &work->symbol_capacity, work->num_symbols + 1,
-                   sizeof *work->symbols));
-    work->symbols[work->num_symbols++] = (fl_symbol){.id = id, .span = span};
-    return FL_OK;
-}
-
-fl_status fl_bpe_encode(const fl_tokenizer *tokenizer, fl_encode_work *work, fl_slice piece,
-                        fl_tokens *out)
-{
-    if (tokenizer->ignore_merges) {
-        const int32_t id = fl_vocab_find_model(&tokenizer->vocab, piece.text, piece.length);
-        const fl_span span = {piece.span[0].begin, piece.span[piece.length - 1].end};
-        if (id >= 0) return fl_tokens_add(out, id, span);
-    }
+    size_t begin = 0;
+    int32_t last = -1; // symbol in front; -1: none
     bool after_unk = false;
-    work->num_symbols = work->heap_count = 0;
     for (size_t at = 0; at < piece.length;) {
         const char *text = piece.text + at;
         const size_t size = fl_utf8_size(text[0]);
-        const fl_span span = piece.span[at];
-        const int32_t id = size == 1 ? tokenizer->ascii[(unsigned char)text[0]]
-                                     : fl_vocab_find_model(&tokenizer->vocab, text, size);
+        const int32_t id = char_id(tokenizer, text, size);
+        int32_t first = id, end = id;
+        if (id < 0 && tokenizer->byte_fallback) {
+            first = tokenizer->bytes[(unsigned char)text[0]];
+            end = tokenizer->bytes[(unsigned char)text[size - 1]];
+        } else if (id < 0) {
+            first = end = tokenizer->model_unk;
+        }
+        const bool is_unk = id < 0 && !tokenizer->byte_fallback;
+        // A character that vanishes parts nothing; unk tokens beside each other may become one.
+        if (first >= 0 && last >= 0 && !(is_unk && after_unk) &&
+            !can_join(tokenizer, last, first)) {
+            FL_TRY(fl_word_encode(tokenizer, work, fl_slice_part(&piece, begin, at), out));
+            begin = at;
+        }
+        if (end >= 0) {
+            last = end;
+            after_unk = is_unk;
+        }
         at += size;
-        if (id >= 0) {
-            FL_TRY(add_symbol(tokenizer, work, id, span, out));
-        } else if (tokenizer->byte_fallback) {
-            for (size_t i = 0; i < size; i++)
-                FL_TRY(add_symbol(tokenizer, work, tokenizer->bytes[(unsigned char)text[i]], span,
-                                  out));
-        } else if (after_unk && tokenizer->fuse_unk) {
-            work->symbols[work->num_symbols - 1].span.end = span.end;
-        } else if (tokenizer->model_unk >= 0) {
-            FL_TRY(add_symbol(tokenizer, work, tokenizer->model_unk, span, out));
-        }
-        if (id >= 0 || tokenizer->model_unk >= 0) after_unk = id < 0;
     }
-    return finish_word(tokenizer, work, out);
-}
-
-/* The id of the first or last character of a token, -1 when that is no token itself. */
-static int32_t edge_char(const fl_vocab *vocab, int32_t id, bool last)
-{
-    const fl_vocab_entry *entry = &vocab->entries[id];
-    size_t begin = 0;
-    if (last) {
-        begin = entry->length - 1;
-        while (begin > 0 && ((unsigned char)entry->text[begin] & 0xc0) == 0x80)
-            begin--;
-    }
-    return fl_vocab_find_model(vocab, entry->text + begin, fl_utf8_size(entry->text[begin]));
-}
-
-/* Notes the symbols that are not one character: byte tokens and a long unk token. */
-static void mark_long_symbols(fl_tokenizer *tokenizer)
-{
-    for (size_t i = 0; tokenizer->byte_fallback && i < 256; i++)
-        tokenizer->joins[tokenizer->bytes[i]] |= FL_JOINS_LONG;
-    if (tokenizer->model_unk < 0) return;
-    const fl_vocab_entry *unk = &tokenizer->vocab.entries[tokenizer->model_unk];
-    if (unk->length == 0 || unk->length != fl_utf8_size(unk->text[0]))
-        tokenizer->joins[tokenizer->model_unk] |= FL_JOINS_LONG;
-}
-
-fl_status fl_bpe_prepare(fl_tokenizer *tokenizer)
-{
-    const fl_vocab *vocab = &tokenizer->vocab;
-    FL_TRY(fl_arena_alloc(tokenizer->arena, &tokenizer->joins, (size_t)vocab->size, 1));
-    for (int i = 0; i < 128; i++) {
-        const char c = (char)i;
-        tokenizer->ascii[i] = fl_vocab_find_model(vocab, &c, 1);
-    }
-    uint8_t *const joins = tokenizer->joins;
-    mark_long_symbols(tokenizer);
-    tokenizer->can_cut = true;
-    for (size_t i = 0; i <= tokenizer->merges.mask; i++) {
-        const fl_merge *merge = &tokenizer->merges.slots[i];
-        if (merge->left < 0) continue;
-        // The symbols of what such a merge gives are not the characters of its text.
-        if ((joins[merge->left] | joins[merge->right]) & FL_JOINS_LONG) tokenizer->can_cut = false;
-        const int32_t left = edge_char(vocab, merge->left, true);
-        const int32_t right = edge_char(vocab, merge->right, false);
-        if (left < 0 || right < 0) continue; // a token that is never built
-        if (left == right) {
-            joins[left] |= FL_JOINS_SELF;
-        } else {
-            joins[left] |= FL_JOINS_RIGHT;
-            joins[right] |= FL_JOINS_LEFT;
-        }
-    }
-    return FL_OK;
+    return fl_word_encode(tokenizer, work, fl_slice_part(&piece, begin, piece.length), out);
 }

@@ -1,17 +1,13 @@
 /* Ids back to text: the decoder's steps work on a list of pieces, one per token at first. */
-#include "data/tokenizer_impl.h"
+#include "data/tokenizer_decode.h"
+#include "data/alphabet.h"
 #include "data/utf8.h"
 
 #include <string.h>
 
-/* Piece i is text[ends[i - 1], ends[i]). */
-typedef struct pieces {
-    fl_buf text;
-    size_t *ends;
-    size_t count, capacity;
-} pieces;
+typedef fl_pieces pieces;
 
-static void pieces_fini(pieces *list)
+void fl_pieces_fini(fl_pieces *list)
 {
     fl_buf_fini(&list->text);
     fl_free(list->ends);
@@ -25,7 +21,7 @@ static fl_status close_piece(pieces *list)
     return FL_OK;
 }
 
-static fl_status add_piece(pieces *list, const char *text, size_t length)
+fl_status fl_pieces_add(fl_pieces *list, const char *text, size_t length)
 {
     FL_TRY(fl_buf_add(&list->text, text, length));
     return close_piece(list);
@@ -70,7 +66,7 @@ static fl_status strip(pieces *out, const fl_piece *piece, const fl_step *step)
          i < step->stop && rest.length >= size && is_at(&rest, rest.length - size, &step->content);
          i++)
         rest.length -= size;
-    return add_piece(out, rest.text, rest.length);
+    return fl_pieces_add(out, rest.text, rest.length);
 }
 
 static int hex_digit(char c)
@@ -82,7 +78,7 @@ static int hex_digit(char c)
 }
 
 /* The value of "<0xNN>", or -1. */
-static int byte_value(const fl_piece *piece)
+int fl_byte_token_value(const fl_piece *piece)
 {
     if (piece->length != 6 || memcmp(piece->text, "<0x", 3) != 0 || piece->text[5] != '>')
         return -1;
@@ -95,10 +91,10 @@ static fl_status close_bytes(pieces *out, fl_buf *bytes)
 {
     if (bytes->length == 0) return FL_OK;
     if (fl_utf8_is_valid(bytes->data, bytes->length)) {
-        FL_TRY(add_piece(out, bytes->data, bytes->length));
+        FL_TRY(fl_pieces_add(out, bytes->data, bytes->length));
     } else {
         for (size_t i = 0; i < bytes->length; i++)
-            FL_TRY(add_piece(out, FL_UTF8_REPLACEMENT, strlen(FL_UTF8_REPLACEMENT)));
+            FL_TRY(fl_pieces_add(out, FL_UTF8_REPLACEMENT, strlen(FL_UTF8_REPLACEMENT)));
     }
     fl_buf_clear(bytes);
     return FL_OK;
@@ -110,13 +106,13 @@ static fl_status join_bytes(pieces *out, const pieces *in)
     fl_status status = FL_OK;
     for (size_t i = 0; i < in->count && status == FL_OK; i++) {
         const fl_piece piece = piece_at(in, i);
-        const int value = byte_value(&piece);
+        const int value = fl_byte_token_value(&piece);
         if (value >= 0) {
             const char byte = (char)value;
             status = fl_buf_add(&bytes, &byte, 1);
         } else {
             status = close_bytes(out, &bytes);
-            if (status == FL_OK) status = add_piece(out, piece.text, piece.length);
+            if (status == FL_OK) status = fl_pieces_add(out, piece.text, piece.length);
         }
     }
     if (status == FL_OK) status = close_bytes(out, &bytes);
@@ -124,16 +120,72 @@ static fl_status join_bytes(pieces *out, const pieces *in)
     return status;
 }
 
-static fl_status decode_step(pieces *out, const pieces *in, const fl_step *step)
+fl_status fl_byte_level_add(fl_buf *out, const fl_piece *piece)
+{
+    const size_t before = out->length;
+    for (size_t at = 0; at < piece->length;) {
+        const int value = fl_alphabet_byte(piece->text + at, piece->length - at);
+        if (value < 0) { // not of the alphabet: the token is text as it stands
+            out->length = before;
+            return fl_buf_add(out, piece->text, piece->length);
+        }
+        const char byte = (char)value;
+        FL_TRY(fl_buf_add(out, &byte, 1));
+        at += fl_utf8_size(piece->text[at]);
+    }
+    return FL_OK;
+}
+
+/* All pieces as bytes, which are one text; parts of it that are no UTF-8 give U+FFFD each. */
+static fl_status join_byte_level(pieces *out, const pieces *in)
+{
+    fl_buf bytes = {0};
+    fl_status status = FL_OK;
+    for (size_t i = 0; i < in->count && status == FL_OK; i++) {
+        const fl_piece piece = piece_at(in, i);
+        status = fl_byte_level_add(&bytes, &piece);
+    }
+    for (size_t at = 0; at < bytes.length && status == FL_OK;) {
+        bool valid;
+        const size_t size = fl_utf8_next(bytes.data + at, bytes.length - at, &valid);
+        status = valid ? fl_buf_add(&out->text, bytes.data + at, size)
+                       : fl_buf_add_text(&out->text, FL_UTF8_REPLACEMENT);
+        at += size;
+    }
+    fl_buf_fini(&bytes);
+    return status == FL_OK ? close_piece(out) : status;
+}
+
+/* In the first piece of all the mark stands for nothing: encoding put it there. */
+static fl_status unmark(pieces *out, const fl_piece *piece, const fl_step *step, bool is_first)
+{
+    fl_step replacing = *step;
+    replacing.content = (fl_piece){" ", step->start && is_first ? 0 : 1};
+    return replace(out, piece, &replacing);
+}
+
+fl_status fl_decode_step(fl_pieces *out, const fl_pieces *in, const fl_step *step, bool at_start)
 {
     fl_buf_clear(&out->text);
     out->count = 0;
-    if (step->kind == FL_STEP_BYTE_FALLBACK) return join_bytes(out, in);
-    if (step->kind == FL_STEP_FUSE) return add_piece(out, fl_buf_text(&in->text), in->text.length);
+    switch (step->kind) {
+    case FL_STEP_BYTE_FALLBACK:
+        return join_bytes(out, in);
+    case FL_STEP_BYTE_LEVEL:
+        return join_byte_level(out, in);
+    case FL_STEP_FUSE:
+        return fl_pieces_add(out, fl_buf_text(&in->text), in->text.length);
+    default:
+        break;
+    }
     for (size_t i = 0; i < in->count; i++) {
         const fl_piece piece = piece_at(in, i);
-        FL_TRY(step->kind == FL_STEP_REPLACE ? replace(out, &piece, step)
-                                             : strip(out, &piece, step));
+        if (step->kind == FL_STEP_REPLACE)
+            FL_TRY(replace(out, &piece, step));
+        else if (step->kind == FL_STEP_METASPACE)
+            FL_TRY(unmark(out, &piece, step, at_start && i == 0));
+        else
+            FL_TRY(strip(out, &piece, step));
     }
     return FL_OK;
 }
@@ -147,7 +199,7 @@ static fl_status collect(pieces *out, const fl_tokenizer *tokenizer, const int32
         if (!entry->text || (skip_special && entry->is_special)) continue;
         // Without a decoder the tokens are words.
         if (!tokenizer->has_decoder && out->count > 0) FL_TRY(fl_buf_add(&out->text, " ", 1));
-        FL_TRY(add_piece(out, entry->text, entry->length));
+        FL_TRY(fl_pieces_add(out, entry->text, entry->length));
     }
     return FL_OK;
 }
@@ -160,12 +212,13 @@ fl_status fl_tokenizer_decode(const fl_tokenizer *tokenizer, const int32_t *ids,
     fl_status status;
     FL_TRY_GOTO(collect(&lists[0], tokenizer, ids, count, skip_special), out);
     for (size_t i = 0; i < tokenizer->decoder.count; i++) {
-        FL_TRY_GOTO(decode_step(&lists[1 - now], &lists[now], &tokenizer->decoder.step[i]), out);
+        FL_TRY_GOTO(fl_decode_step(&lists[1 - now], &lists[now], &tokenizer->decoder.step[i], true),
+                    out);
         now = 1 - now;
     }
     status = fl_buf_add(out, fl_buf_text(&lists[now].text), lists[now].text.length);
 out:
-    pieces_fini(&lists[0]);
-    pieces_fini(&lists[1]);
+    fl_pieces_fini(&lists[0]);
+    fl_pieces_fini(&lists[1]);
     return status;
 }

@@ -1,4 +1,4 @@
-/* The model of a tokenizer.json: vocabulary, merges, options; and the added tokens. */
+/* The model of a tokenizer.json: vocabulary, merges, options. */
 #include "data/tokenizer_load.h"
 
 #include <string.h>
@@ -33,19 +33,8 @@ static fl_status scan_added(const json_t *added, const char *path, int64_t *larg
     return FL_OK;
 }
 
-/* Two texts with one id would decode to whichever came last; Hugging Face does not notice. */
-static fl_status put_token(fl_tokenizer *tokenizer, int64_t id, const char *text, bool in_model,
-                           const char *path)
-{
-    const char *other = tokenizer->vocab.entries[id].text;
-    FL_CHECK(!other, FL_ERR_INPUT, "%s: \"%.60s\" and \"%.60s\" both have the id %lld", path, other,
-             text, (long long)id);
-    return fl_vocab_put(&tokenizer->vocab, tokenizer->arena, (int32_t)id, text, strlen(text),
-                        in_model);
-}
-
-static fl_status load_vocab(fl_tokenizer *tokenizer, const json_t *vocab, const json_t *added,
-                            const char *path)
+fl_status fl_load_vocab(fl_tokenizer *tokenizer, const json_t *vocab, const json_t *added,
+                        const char *path)
 {
     int64_t largest = -1;
     FL_TRY(scan_vocab(vocab, path, &largest));
@@ -56,14 +45,14 @@ static fl_status load_vocab(fl_tokenizer *tokenizer, const json_t *vocab, const 
     const char *text;
     json_t *value;
     json_object_foreach((json_t *)vocab, text, value)
-        FL_TRY(put_token(tokenizer, json_integer_value(value), text, true, path));
+        FL_TRY(fl_load_token(tokenizer, json_integer_value(value), text, true, path));
     return FL_OK;
 }
 
 /* Ids of two parts and of what they join to; false when one of the three is no token, or when
  * *status has become an error.  A part must not be empty: it would join with anything. */
-static bool find_merge(const fl_vocab *vocab, fl_piece left, fl_piece right, fl_buf *scratch,
-                       fl_merge *merge, fl_status *status)
+bool fl_load_find_merge(const fl_vocab *vocab, fl_piece left, fl_piece right, fl_buf *scratch,
+                        fl_merge *merge, fl_status *status)
 {
     merge->left = fl_vocab_find(vocab, left.text, left.length);
     merge->right = fl_vocab_find(vocab, right.text, right.length);
@@ -89,7 +78,7 @@ static fl_status read_merge(const fl_vocab *vocab, const json_t *value, fl_buf *
                  FL_ERR_INPUT, "%s: merges[%zu] must be two strings", path, rank);
         const fl_piece left = {json_string_value(first), json_string_length(first)};
         const fl_piece right = {json_string_value(second), json_string_length(second)};
-        if (find_merge(vocab, left, right, scratch, merge, &status)) return FL_OK;
+        if (fl_load_find_merge(vocab, left, right, scratch, merge, &status)) return FL_OK;
     } else {
         FL_CHECK(json_is_string(value), FL_ERR_INPUT,
                  "%s: merges[%zu] must be a string or two strings", path, rank);
@@ -98,8 +87,8 @@ static fl_status read_merge(const fl_vocab *vocab, const json_t *value, fl_buf *
         for (const char *space = strchr(text, ' '); space && status == FL_OK;
              space = strchr(space + 1, ' ')) {
             const size_t at = (size_t)(space - text);
-            if (find_merge(vocab, (fl_piece){text, at}, (fl_piece){space + 1, length - at - 1},
-                           scratch, merge, &status))
+            if (fl_load_find_merge(vocab, (fl_piece){text, at},
+                                   (fl_piece){space + 1, length - at - 1}, scratch, merge, &status))
                 return FL_OK;
         }
     }
@@ -126,7 +115,7 @@ static fl_status load_merges(fl_tokenizer *tokenizer, const json_t *merges, cons
 
 /* Finds <0x00> to <0xFF>.  A vocabulary with none of them has no byte fallback.  With some of them
  * Hugging Face puts unk tokens behind bytes that they stand in front of; nobody needs that. */
-static fl_status find_bytes(fl_tokenizer *tokenizer, const char *path)
+fl_status fl_load_byte_tokens(fl_tokenizer *tokenizer, const char *path)
 {
     static const char digits[] = "0123456789ABCDEF";
     char text[] = "<0x00>";
@@ -157,7 +146,7 @@ static fl_status load_options(fl_tokenizer *tokenizer, const json_t *model, cons
     FL_TRY(fl_json_get_bool_or(&tokenizer->fuse_unk, model, "fuse_unk", false, path));
     FL_TRY(fl_json_get_bool_or(&tokenizer->ignore_merges, model, "ignore_merges", false, path));
     FL_TRY(fl_json_get_bool_or(&byte_fallback, model, "byte_fallback", false, path));
-    if (byte_fallback) FL_TRY(find_bytes(tokenizer, path));
+    if (byte_fallback) FL_TRY(fl_load_byte_tokens(tokenizer, path));
     FL_TRY(fl_json_get_string_or(&unk, model, "unk_token", NULL, path));
     tokenizer->model_unk = unk ? fl_vocab_find(&tokenizer->vocab, unk, strlen(unk)) : -1;
     FL_CHECK(!unk || tokenizer->model_unk >= 0, FL_ERR_INPUT,
@@ -165,103 +154,67 @@ static fl_status load_options(fl_tokenizer *tokenizer, const json_t *model, cons
     return FL_OK;
 }
 
+static fl_status load_bpe(fl_tokenizer *tokenizer, const json_t *model, const json_t *added,
+                          const char *path)
+{
+    json_t *vocab, *merges;
+    FL_TRY(fl_json_get_object(&vocab, model, "vocab", path));
+    FL_TRY(fl_json_get_array(&merges, model, "merges", path));
+    FL_TRY(fl_load_vocab(tokenizer, vocab, added, path));
+    FL_TRY(load_merges(tokenizer, merges, path));
+    return load_options(tokenizer, model, path);
+}
+
+/* One piece of a Unigram model, [text, score]. */
+static fl_status load_scored(fl_tokenizer *tokenizer, const json_t *piece, size_t id,
+                             const char *path)
+{
+    const json_t *text = json_array_get(piece, 0), *score = json_array_get(piece, 1);
+    FL_CHECK(json_array_size(piece) == 2 && json_is_string(text) && json_is_number(score),
+             FL_ERR_INPUT, "%s: vocab[%zu] must be a string and a number", path, id);
+    const char *other =
+        fl_tokenizer_token(tokenizer, fl_vocab_find(&tokenizer->vocab, json_string_value(text),
+                                                    json_string_length(text)));
+    FL_CHECK(!other, FL_ERR_INPUT, "%s: vocab[%zu] \"%.60s\" is listed twice", path, id, other);
+    FL_TRY(fl_load_token(tokenizer, (int64_t)id, json_string_value(text), true, path));
+    return fl_unigram_put(tokenizer, (int32_t)id, json_number_value(score), path);
+}
+
+static fl_status load_unigram(fl_tokenizer *tokenizer, const json_t *model, const json_t *added,
+                              const char *path)
+{
+    json_t *vocab;
+    int64_t unk, largest;
+    bool byte_fallback;
+    FL_TRY(fl_json_get_array(&vocab, model, "vocab", path));
+    const size_t count = json_array_size(vocab);
+    FL_CHECK(count > 0 && count <= FL_MAX_VOCAB, FL_ERR_INPUT, "%s: vocab has %zu pieces", path,
+             count);
+    largest = (int64_t)count - 1;
+    FL_CHECK(json_is_integer(json_object_get(model, "unk_id")), FL_ERR_UNSUPPORTED,
+             "%s: a Unigram model without unk_id is not supported", path);
+    FL_TRY(fl_json_get_int(&unk, model, "unk_id", 0, largest, path));
+    FL_TRY(scan_added(added, path, &largest));
+    FL_TRY(fl_vocab_init(&tokenizer->vocab, tokenizer->arena, (int32_t)(largest + 1),
+                         count + json_array_size(added)));
+    tokenizer->model = FL_MODEL_UNIGRAM;
+    tokenizer->model_unk = (int32_t)unk;
+    FL_TRY(fl_unigram_init(tokenizer));
+    for (size_t i = 0; i < count; i++)
+        FL_TRY(load_scored(tokenizer, json_array_get(vocab, i), i, path));
+    FL_TRY(fl_json_get_bool_or(&byte_fallback, model, "byte_fallback", false, path));
+    return byte_fallback ? fl_load_byte_tokens(tokenizer, path) : FL_OK;
+}
+
+/* The model's name may be missing in files of older versions; they held BPE. */
 fl_status fl_load_model(fl_tokenizer *tokenizer, const json_t *root, const char *path)
 {
-    json_t *model, *vocab, *merges, *added;
+    json_t *model, *added;
     const char *type;
     FL_TRY(fl_json_get_object(&model, root, "model", path));
     FL_TRY(fl_json_get_string_or(&type, model, "type", "BPE", path));
-    FL_CHECK(strcmp(type, "BPE") == 0, FL_ERR_UNSUPPORTED, "%s: model %.60s is not supported yet",
-             path, type);
-    FL_TRY(fl_json_get_object(&vocab, model, "vocab", path));
-    FL_TRY(fl_json_get_array(&merges, model, "merges", path));
     FL_TRY(fl_json_get_array_or(&added, root, "added_tokens", path));
-    FL_TRY(load_vocab(tokenizer, vocab, added, path));
-    FL_TRY(load_merges(tokenizer, merges, path));
-    FL_TRY(load_options(tokenizer, model, path));
-    return fl_bpe_prepare(tokenizer);
-}
-
-/* The sets were allocated for all tokens that can come. */
-static void append(fl_added_set *set, const fl_added *added)
-{
-    set->items[set->count++] = *added;
-}
-
-void fl_add_special(fl_tokenizer *tokenizer, int32_t id)
-{
-    fl_vocab_entry *entry = &tokenizer->vocab.entries[id];
-    if (entry->is_special) return;
-    entry->is_special = true;
-    for (size_t i = 0; i < tokenizer->raw.count; i++)
-        if (tokenizer->raw.items[i].id == id) return;
-    append(&tokenizer->raw, &(fl_added){.text = {entry->text, entry->length}, .id = id});
-}
-
-/* The pattern of a token that is looked for after normalisation is its normalised text. */
-static fl_status append_normal(fl_tokenizer *tokenizer, fl_added added, fl_encode_work *work)
-{
-    const fl_norm *norm;
-    FL_TRY(
-        fl_normalize(work, &tokenizer->normalizer, added.text.text, 0, added.text.length, &norm));
-    char *copy;
-    FL_TRY(fl_arena_text(tokenizer->arena, &copy, norm->length ? norm->text : "", norm->length));
-    added.text = (fl_piece){copy, norm->length};
-    if (norm->length > 0) append(&tokenizer->normal, &added);
-    return FL_OK;
-}
-
-static fl_status add_token(fl_tokenizer *tokenizer, const json_t *token, fl_encode_work *work,
-                           const char *path)
-{
-    int64_t id;
-    const char *text;
-    bool single_word, normalized, special;
-    fl_added added = {0};
-    FL_TRY(fl_json_get_int(&id, token, "id", 0, FL_MAX_VOCAB - 1, path));
-    FL_TRY(fl_json_get_string(&text, token, "content", path));
-    FL_TRY(fl_json_get_bool_or(&single_word, token, "single_word", false, path));
-    FL_TRY(fl_json_get_bool_or(&added.lstrip, token, "lstrip", false, path));
-    FL_TRY(fl_json_get_bool_or(&added.rstrip, token, "rstrip", false, path));
-    FL_TRY(fl_json_get_bool_or(&normalized, token, "normalized", false, path));
-    FL_TRY(fl_json_get_bool_or(&special, token, "special", false, path));
-    if (!*text) return FL_OK;
-    FL_CHECK(!single_word, FL_ERR_UNSUPPORTED,
-             "%s: single_word of the added token \"%.60s\" is not supported yet", path, text);
-    const int32_t present = fl_vocab_find(&tokenizer->vocab, text, strlen(text));
-    FL_CHECK(present < 0 || present == id, FL_ERR_INPUT,
-             "%s: added token \"%.60s\" has the id %lld, but %d in the vocabulary", path, text,
-             (long long)id, (int)present);
-    if (present < 0) FL_TRY(put_token(tokenizer, id, text, false, path));
-
-    // Hugging Face gives an added token the next free id, whatever the file says; we take the
-    // file's, which is what the model was trained with.
-    fl_vocab_entry *entry = &tokenizer->vocab.entries[id];
-    FL_CHECK(!entry->is_added, FL_ERR_INPUT, "%s: added token \"%.60s\" is listed twice", path,
-             text);
-    entry->is_added = true;
-    entry->is_special = special;
-    added.id = (int32_t)id;
-    added.text = (fl_piece){entry->text, entry->length};
-    if (normalized && !special) return append_normal(tokenizer, added, work);
-    append(&tokenizer->raw, &added);
-    return FL_OK;
-}
-
-fl_status fl_load_added(fl_tokenizer *tokenizer, const json_t *root, const char *path)
-{
-    json_t *array;
-    FL_TRY(fl_json_get_array_or(&array, root, "added_tokens", path));
-    const size_t count = json_array_size(array);
-    FL_TRY(fl_arena_alloc(tokenizer->arena, &tokenizer->raw.items, count + FL_NUM_SPECIALS,
-                          sizeof *tokenizer->raw.items));
-    FL_TRY(fl_arena_alloc(tokenizer->arena, &tokenizer->normal.items, count,
-                          sizeof *tokenizer->normal.items));
-    fl_encode_work *work;
-    FL_TRY(fl_alloc(&work, 1, sizeof *work));
-    fl_status status = FL_OK;
-    for (size_t i = 0; i < count && status == FL_OK; i++)
-        status = add_token(tokenizer, json_array_get(array, i), work, path);
-    fl_encode_work_destroy(work);
-    return status;
+    if (strcmp(type, "BPE") == 0) return load_bpe(tokenizer, model, added, path);
+    if (strcmp(type, "Unigram") == 0) return load_unigram(tokenizer, model, added, path);
+    FL_FAIL(FL_ERR_UNSUPPORTED, "%s: model %.60s is not supported yet", path, type);
 }

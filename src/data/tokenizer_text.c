@@ -1,8 +1,7 @@
-/* Text before the merges: added tokens are found, the pieces between them normalised. */
+/* Text before the pre-tokenizer: valid UTF-8, normalised, and where each byte came from. */
 #include "data/tokenizer_encode.h"
 #include "data/utf8.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static fl_status reserve(fl_norm *norm, size_t more)
@@ -14,8 +13,7 @@ static fl_status reserve(fl_norm *norm, size_t more)
     return fl_grow(&norm->span, &norm->span_capacity, norm->length + more, sizeof *norm->span);
 }
 
-/* Adds bytes that were all made from the same part of the original text. */
-static fl_status add_from(fl_norm *norm, const char *text, size_t length, fl_span span)
+fl_status fl_norm_add(fl_norm *norm, const char *text, size_t length, fl_span span)
 {
     FL_TRY(reserve(norm, length));
     memcpy(norm->text + norm->length, text, length);
@@ -25,7 +23,7 @@ static fl_status add_from(fl_norm *norm, const char *text, size_t length, fl_spa
     return FL_OK;
 }
 
-static fl_status add_slice(fl_norm *norm, const fl_slice *in, size_t begin, size_t end)
+fl_status fl_norm_add_slice(fl_norm *norm, const fl_slice *in, size_t begin, size_t end)
 {
     FL_TRY(reserve(norm, end - begin));
     if (end == begin) return FL_OK;
@@ -39,6 +37,12 @@ fl_slice fl_slice_of(const fl_norm *norm, size_t begin, size_t end)
 {
     return begin == end ? (fl_slice){0}
                         : (fl_slice){norm->text + begin, norm->span + begin, end - begin};
+}
+
+fl_slice fl_slice_part(const fl_slice *slice, size_t begin, size_t end)
+{
+    return begin == end ? (fl_slice){0}
+                        : (fl_slice){slice->text + begin, slice->span + begin, end - begin};
 }
 
 /* From left to right without overlaps.  Comparing bytes is enough: in UTF-8 no character starts
@@ -56,23 +60,58 @@ static fl_status replace(fl_norm *out, const fl_slice *in, const fl_step *step)
             at++;
             continue;
         }
-        FL_TRY(add_slice(out, in, copied, at));
+        FL_TRY(fl_norm_add_slice(out, in, copied, at));
         const fl_span span = {in->span[at].begin, in->span[at + pattern->length - 1].end};
-        FL_TRY(add_from(out, step->content.text, step->content.length, span));
+        FL_TRY(fl_norm_add(out, step->content.text, step->content.length, span));
         copied = at += pattern->length;
     }
-    return add_slice(out, in, copied, in->length);
+    return fl_norm_add_slice(out, in, copied, in->length);
 }
 
-fl_status fl_apply_step(fl_norm *out, const fl_slice *in, const fl_step *step)
+static fl_status replace_matches(fl_encode_work *work, fl_norm *out, const fl_slice *in,
+                                 const fl_step *step)
+{
+    size_t copied = 0;
+    fl_regex_match match = {0};
+    for (;;) {
+        FL_TRY(fl_regex_next(step->regex, work->regex, in->text, in->length, &match));
+        if (!match.found) break;
+        FL_TRY(fl_norm_add_slice(out, in, copied, match.begin));
+        const size_t last = match.begin < in->length ? match.begin : in->length - 1;
+        const fl_span span = {in->span[last].begin,
+                              in->span[match.end > match.begin ? match.end - 1 : last].end};
+        FL_TRY(fl_norm_add(out, step->content.text, step->content.length, span));
+        copied = match.end;
+    }
+    return fl_norm_add_slice(out, in, copied, in->length);
+}
+
+static fl_status trim(fl_norm *out, const fl_slice *in, const fl_step *step)
+{
+    size_t begin = 0, end = in->length;
+    if (step->start) begin = fl_utf8_leading_space(in->text, end);
+    if (step->stop) end -= fl_utf8_trailing_space(in->text + begin, end - begin);
+    return fl_norm_add_slice(out, in, begin, end);
+}
+
+fl_status fl_apply_step(fl_encode_work *work, fl_norm *out, const fl_slice *in, const fl_step *step)
 {
     out->length = 0;
     if (in->length == 0) return FL_OK;
-    if (step->kind == FL_STEP_REPLACE) return replace(out, in, step);
-    FL_ASSERT(step->kind == FL_STEP_PREPEND);
-    // What stands in front belongs to the first character, as in Hugging Face's offsets.
-    FL_TRY(add_from(out, step->content.text, step->content.length, in->span[0]));
-    return add_slice(out, in, 0, in->length);
+    switch (step->kind) {
+    case FL_STEP_REPLACE:
+        return replace(out, in, step);
+    case FL_STEP_REPLACE_REGEX:
+        return replace_matches(work, out, in, step);
+    case FL_STEP_TRIM:
+        return trim(out, in, step);
+    case FL_STEP_PREPEND:
+        // What stands in front belongs to the first character, as in Hugging Face's offsets.
+        FL_TRY(fl_norm_add(out, step->content.text, step->content.length, in->span[0]));
+        return fl_norm_add_slice(out, in, 0, in->length);
+    default:
+        return fl_apply_unicode(work, out, in, step);
+    }
 }
 
 /* The rest of the tokenizer may rely on valid UTF-8, since all text passes here. */
@@ -89,9 +128,9 @@ static fl_status copy_text(fl_norm *out, const char *text, size_t begin, size_t 
             out->text[out->length] = text[at];
             out->span[out->length++] = span;
         } else if (valid) {
-            FL_TRY(add_from(out, text + at, size, span));
+            FL_TRY(fl_norm_add(out, text + at, size, span));
         } else {
-            FL_TRY(add_from(out, FL_UTF8_REPLACEMENT, sizeof FL_UTF8_REPLACEMENT - 1, span));
+            FL_TRY(fl_norm_add(out, FL_UTF8_REPLACEMENT, sizeof FL_UTF8_REPLACEMENT - 1, span));
         }
         at += size;
     }
@@ -105,13 +144,25 @@ fl_status fl_normalize(fl_encode_work *work, const fl_steps *steps, const char *
     FL_TRY(copy_text(now, text, begin, end));
     for (size_t i = 0; i < steps->count; i++) {
         const fl_slice in = fl_slice_of(now, 0, now->length);
-        FL_TRY(fl_apply_step(next, &in, &steps->step[i]));
+        FL_TRY(fl_apply_step(work, next, &in, &steps->step[i]));
         fl_norm *const swap = now;
         now = next;
         next = swap;
     }
     *result = now;
     return FL_OK;
+}
+
+fl_status fl_encode_work_create(fl_encode_work **out)
+{
+    fl_encode_work *work;
+    FL_TRY(fl_alloc(&work, 1, sizeof *work));
+    const fl_status status = fl_regex_work_create(&work->regex);
+    if (status != FL_OK)
+        fl_free(work);
+    else
+        *out = work;
+    return status;
 }
 
 void fl_encode_work_destroy(fl_encode_work *work)
@@ -121,60 +172,15 @@ void fl_encode_work_destroy(fl_encode_work *work)
         fl_free(work->norm[i].text);
         fl_free(work->norm[i].span);
     }
+    fl_free(work->parts[0].items);
+    fl_free(work->parts[1].items);
     fl_free(work->symbols);
     fl_free(work->heap);
+    fl_free(work->ways);
+    fl_free(work->points);
+    fl_free(work->sorted);
+    fl_buf_fini(&work->scratch);
+    fl_regex_work_destroy(work->regex);
+    fl_word_cache_destroy(work->cache);
     fl_free(work);
-}
-
-/* By first byte, then longest first, then by text; of equal ones the smaller id comes first. */
-static int compare_added(const void *a, const void *b)
-{
-    const fl_added *left = a, *right = b;
-    const fl_piece *p = &left->text, *q = &right->text;
-    const unsigned char first = (unsigned char)p->text[0], second = (unsigned char)q->text[0];
-    if (first != second) return first < second ? -1 : 1;
-    if (p->length != q->length) return p->length > q->length ? -1 : 1;
-    const int order = memcmp(p->text, q->text, p->length);
-    return order != 0 ? order : (left->id > right->id) - (left->id < right->id);
-}
-
-void fl_added_set_sort(fl_added_set *set)
-{
-    if (set->count > 0) qsort(set->items, set->count, sizeof *set->items, compare_added);
-    size_t item = 0;
-    for (size_t byte = 0; byte < 256; byte++) {
-        set->start[byte] = (uint32_t)item;
-        while (item < set->count && (unsigned char)set->items[item].text.text[0] == byte)
-            item++;
-    }
-    set->start[256] = (uint32_t)item;
-}
-
-/* The longest added token that starts at text[at], or NULL.  Files have few added tokens, nearly
- * all with the same first byte, so a search tree would not pay. */
-static const fl_added *match_at(const fl_added_set *set, const char *text, size_t length, size_t at)
-{
-    const unsigned char first = (unsigned char)text[at];
-    for (uint32_t i = set->start[first]; i < set->start[first + 1]; i++) {
-        const fl_piece *token = &set->items[i].text;
-        if (token->length <= length - at && memcmp(token->text, text + at, token->length) == 0)
-            return &set->items[i];
-    }
-    return NULL;
-}
-
-bool fl_added_find(const fl_added_set *set, const char *text, size_t length, size_t from,
-                   fl_added_match *out)
-{
-    if (set->count == 0) return false;
-    for (size_t at = from; at < length; at++) {
-        const fl_added *added = match_at(set, text, length, at);
-        if (!added) continue;
-        size_t begin = at, end = at + added->text.length;
-        if (added->lstrip) begin -= fl_utf8_trailing_space(text + from, at - from);
-        if (added->rstrip) end += fl_utf8_leading_space(text + end, length - end);
-        *out = (fl_added_match){begin, end, added->id};
-        return true;
-    }
-    return false;
 }

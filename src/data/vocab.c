@@ -55,6 +55,12 @@ fl_status fl_vocab_put(fl_vocab *vocab, fl_arena *arena, int32_t id, const char 
     return FL_OK;
 }
 
+void fl_vocab_trim(fl_vocab *vocab)
+{
+    while (vocab->size > 0 && !vocab->entries[vocab->size - 1].text)
+        vocab->size--;
+}
+
 int32_t fl_vocab_find(const fl_vocab *vocab, const char *text, size_t length)
 {
     return (int32_t)vocab->slots[find_slot(vocab, text, length)] - 1;

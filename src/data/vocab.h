@@ -26,6 +26,8 @@ fl_status fl_vocab_init(fl_vocab *vocab, fl_arena *arena, int32_t size, size_t c
 /* Neither the id nor the text may have been put before.  The text is copied. */
 fl_status fl_vocab_put(fl_vocab *vocab, fl_arena *arena, int32_t id, const char *text,
                        size_t length, bool in_model);
+/* Drops the ids at the end that no token has. */
+void fl_vocab_trim(fl_vocab *vocab);
 int32_t fl_vocab_find(const fl_vocab *vocab, const char *text, size_t length);       /* or -1 */
 int32_t fl_vocab_find_model(const fl_vocab *vocab, const char *text, size_t length); /* or -1 */
 

@@ -3,14 +3,12 @@
  * Use this file as the starting point for another algorithm: a comment with source and formula, the
  * hooks, the table, one line in algorithm.c. */
 #include "fed/algorithm.h"
-#include "fed/update.h"
 
-void fl_aggregate_mean(const fl_fed_config *config, fl_params *global, const fl_round_sum *sum)
+void fl_aggregate_mean(const fl_aggregation *a)
 {
-    (void)config;
-    for (size_t i = 0; i < global->count; i++) {
-        double change = fl_update_mean(sum->sum[i], sum->grid, sum->total_weight);
-        global->data[i] = (float)((double)global->data[i] + change);
+    for (size_t i = 0; i < a->global->count; i++) {
+        double change = fl_mean_of(&a->update, i);
+        a->global->data[i] = (float)((double)a->global->data[i] + change);
     }
 }
 

@@ -22,4 +22,4 @@ static fl_status local_choose(const fl_fed_config *config, int64_t round, uint32
 }
 
 const fl_algorithm fl_algorithm_local = {
-    .name = "local", .choose = local_choose, .aggregate = fl_aggregate_mean};
+    .name = "local", .numbered = true, .choose = local_choose, .aggregate = fl_aggregate_mean};

@@ -7,7 +7,7 @@
 
 // clang-format off
 const fl_conf_row fl_fed_rows[] = {
-    {"fed_alg", FL_CONF_WORD, AT(fed_alg), "fedavg", 0, 0, "fedavg|local#",
+    {"fed_alg", FL_CONF_WORD, AT(fed_alg), "fedavg", 0, 0, NULL,
      "algorithm; localK trains client K alone"},
     {"fed_variant", FL_CONF_WORD, AT(fed_variant), "paper", 0, 0, "paper|openfedllm",
      "openfedllm: formulas and random sequences of the reference system, bit for bit"},

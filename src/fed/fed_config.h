@@ -10,8 +10,13 @@ typedef struct fl_fed_config {
     int64_t num_rounds, num_clients, sample_clients;
     const char *split_strategy;
     int64_t save_model_freq; /* rounds between two checkpoint-N folders */
+
+    /* keys of single algorithms; their rows stand in the algorithms' files */
+    double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;
+    double fedopt_tau, fedopt_eta, fedopt_beta1, fedopt_beta2;
 } fl_fed_config;
 
+/* Without the algorithms' own and without the words of fed_alg: see fl_algorithm_rows. */
 extern const fl_conf_row fl_fed_rows[];
 extern const size_t fl_fed_row_count;
 

@@ -8,13 +8,15 @@
 
 #include "comm/transport.h"
 #include "fed/algorithm.h"
+#include "fed/server_state.h"
 #include "fed/update.h"
 #include "train/trainer.h"
 
-/* Trains one client: y [count] is what it makes of w [count]. */
+/* Trains one client: y [count] is what it makes of w [count], calling the hooks (NULL: none) inside
+ * its training. */
 typedef fl_status fl_train_client(void *context, int64_t round, uint32_t client,
-                                  double learning_rate, const float *w, float *y,
-                                  fl_local_result *result);
+                                  double learning_rate, const fl_train_hooks *hooks, const float *w,
+                                  float *y, fl_local_result *result);
 
 /* What a round needs; everything borrowed. */
 typedef struct fl_round_env {
@@ -22,9 +24,12 @@ typedef struct fl_round_env {
     const fl_algorithm *algorithm;
     const fl_fed_config *fed;
     uint64_t seed;
-    const uint64_t *weight; /* [num_clients] records of each client: its weight in the mean */
-    const double *cost;     /* [num_clients] expected work of a round, for placement */
-    fl_params *global;      /* the adapter; rank 0 owns the truth, the others receive it */
+    const uint64_t *weight;    /* [num_clients] records of each client: its weight in the mean */
+    const double *cost;        /* [num_clients] expected work of a round, for placement */
+    fl_params *global;         /* the adapter; rank 0 owns the truth, the others receive it */
+    fl_server_state *server;   /* likewise; NULL: the algorithm has no state on either side */
+    const fl_backend_ops *ops; /* of the trainer; NULL where the algorithm has no client side */
+    const char *output_dir;    /* for client states, the same folder on all ranks; may be NULL */
     fl_train_client *train_client;
     void *context; /* of train_client */
 } fl_round_env;
@@ -32,7 +37,7 @@ typedef struct fl_round_env {
 /* What became of one client. */
 typedef struct fl_client_report {
     int64_t client; /* -1: unused entry */
-    int64_t rank, samples, tokens, steps;
+    int64_t rank, samples, tokens, steps, updates;
     double loss, grad_norm, seconds;
     int64_t fault; /* fl_update_fault */
 } fl_client_report;

@@ -26,23 +26,28 @@ int fl_update_grid(uint64_t total_weight)
     return 52 - bits;
 }
 
-static fl_update_fault inspect(const float *w, const float *y, size_t count)
+static double change(const float *w, const float *y, size_t i)
+{
+    return w ? (double)y[i] - (double)w[i] : (double)y[i];
+}
+
+fl_update_fault fl_update_check(const float *w, const float *y, size_t count)
 {
     fl_update_fault fault = FL_UPDATE_FINE;
     for (size_t i = 0; i < count; i++) {
         if (!isfinite(y[i])) return FL_UPDATE_NOT_FINITE;
-        if (fabs((double)y[i] - (double)w[i]) >= FL_UPDATE_LIMIT) fault = FL_UPDATE_TOO_LARGE;
+        if (fabs(change(w, y, i)) >= FL_UPDATE_LIMIT) fault = FL_UPDATE_TOO_LARGE;
     }
     return fault;
 }
 
 fl_update_fault fl_update_add(int64_t *sum, const float *w, const float *y, size_t count,
-                              uint64_t weight, int grid)
+                              double weight, int grid)
 {
-    fl_update_fault fault = inspect(w, y, count);
+    fl_update_fault fault = fl_update_check(w, y, count);
     if (fault != FL_UPDATE_FINE) return fault;
-    double scale = ldexp((double)weight, grid);
+    double scale = ldexp(weight, grid);
     for (size_t i = 0; i < count; i++)
-        sum[i] += (int64_t)llrint(((double)y[i] - (double)w[i]) * scale);
+        sum[i] += (int64_t)llrint(change(w, y, i) * scale);
     return FL_UPDATE_FINE;
 }

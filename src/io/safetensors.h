@@ -14,6 +14,7 @@
 #ifndef FL_IO_SAFETENSORS_H
 #define FL_IO_SAFETENSORS_H
 
+#include "base/file.h"
 #include "tensor/tensor.h"
 
 typedef struct fl_safetensors fl_safetensors;
@@ -31,9 +32,16 @@ const fl_tensor *fl_safetensors_find(const fl_safetensors *file, const char *nam
 
 /* Replaces `path` by the bytes that safetensors' own save_file writes for these tensors with the
  * metadata {"format": "pt"}, in whatever order they come.  The old file stays until the new one is
- * complete.  Holds one copy of all data while it works.
+ * complete.
  * Errors: FL_ERR_IO, FL_ERR_MEMORY, FL_ERR_INTERNAL when two names are equal or one is not UTF-8.
  */
 fl_status fl_safetensors_write(const char *path, const fl_tensor *tensors, size_t count);
+
+/* The same file without all of its data in memory: `put` is called for each tensor, in the order of
+ * the file, and hands exactly its bytes to fl_file_put, in as many pieces as it likes; the tensors'
+ * own data is not looked at.  Errors: as above, and those of `put`. */
+typedef fl_status fl_safetensors_put(void *context, const fl_tensor *tensor, fl_file_writer *file);
+fl_status fl_safetensors_stream(const char *path, const fl_tensor *tensors, size_t count,
+                                fl_safetensors_put *put, void *context);
 
 #endif

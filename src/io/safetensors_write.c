@@ -75,40 +75,56 @@ out:
     return status;
 }
 
-/* One block of memory with everything, since atomic writing takes the file as a whole. */
-static fl_status write_sorted(const char *path, const fl_tensor *tensors, size_t count)
+/* Called after the header: the data, tensor by tensor. */
+static fl_status put_data(fl_file_writer *file, const fl_tensor *tensors, size_t count,
+                          fl_safetensors_put *put, void *context)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t end = file->length + data_bytes(&tensors[i]);
+        FL_TRY(put(context, &tensors[i], file));
+        FL_ASSERT(file->length == end);
+    }
+    return FL_OK;
+}
+
+static fl_status write_sorted(const char *path, const fl_tensor *tensors, size_t count,
+                              fl_safetensors_put *put, void *context)
 {
     fl_buf header = {0};
-    unsigned char *bytes = NULL;
+    fl_file_writer file = {.fd = -1};
     fl_status status;
     FL_TRY_GOTO(make_header(&header, tensors, count), out);
-    size_t total = LENGTH_BYTES + header.length;
-    for (size_t i = 0; i < count; i++)
-        total += data_bytes(&tensors[i]);
-    FL_TRY_GOTO(fl_alloc(&bytes, total, 1), out);
+    FL_TRY_GOTO(fl_file_begin(&file, path), out);
     const uint64_t length = header.length;
-    memcpy(bytes, &length, LENGTH_BYTES);
-    memcpy(bytes + LENGTH_BYTES, header.data, header.length);
-    unsigned char *next = bytes + LENGTH_BYTES + header.length;
-    for (size_t i = 0; i < count; i++) {
-        size_t size = data_bytes(&tensors[i]);
-        if (size) memcpy(next, tensors[i].data, size);
-        next += size;
-    }
-    status = fl_file_write_atomic(path, bytes, total);
+    FL_TRY_GOTO(fl_file_put(&file, &length, LENGTH_BYTES), out);
+    FL_TRY_GOTO(fl_file_put(&file, header.data, header.length), out);
+    FL_TRY_GOTO(put_data(&file, tensors, count, put, context), out);
+    status = fl_file_commit(&file);
 out:
-    fl_free(bytes);
+    fl_file_abandon(&file);
     fl_buf_fini(&header);
     return status;
 }
 
-fl_status fl_safetensors_write(const char *path, const fl_tensor *tensors, size_t count)
+fl_status fl_safetensors_stream(const char *path, const fl_tensor *tensors, size_t count,
+                                fl_safetensors_put *put, void *context)
 {
     fl_tensor *sorted;
     FL_TRY(fl_alloc(&sorted, count, sizeof *sorted));
     if (count) memcpy(sorted, tensors, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare_in_file);
-    fl_status status = write_sorted(path, sorted, count);
+    fl_status status = write_sorted(path, sorted, count, put, context);
     fl_free(sorted);
     return status;
+}
+
+static fl_status put_own(void *context, const fl_tensor *tensor, fl_file_writer *file)
+{
+    (void)context;
+    return fl_file_put(file, tensor->data, data_bytes(tensor));
+}
+
+fl_status fl_safetensors_write(const char *path, const fl_tensor *tensors, size_t count)
+{
+    return fl_safetensors_stream(path, tensors, count, put_own, NULL);
 }

@@ -48,4 +48,9 @@ size_t fl_lora_target_names(const fl_lora_config *lora, const fl_model_config *c
 fl_status fl_lora_create(fl_params *out, const fl_lora_config *lora, const fl_model_config *config,
                          uint64_t seed);
 
+/* An adapter from a PEFT folder: *lora says how it is applied, *out holds its values (owned by the
+ * caller, fl_params_fini).  Errors: those of fl_adapter_read_info and fl_adapter_load. */
+fl_status fl_lora_load(fl_lora_config *lora, fl_params *out, const char *dir,
+                       const fl_model_config *config);
+
 #endif

@@ -31,6 +31,14 @@ void fl_to_f32(float *out, const void *data, fl_dtype dtype, size_t count);
 float fl_bf16_to_f32(uint16_t bits);
 float fl_f16_to_f32(uint16_t bits);
 
+/* The nearest value of the narrow type, of two equally near ones the one with an even last bit
+ * (IEEE 754 roundTiesToEven), subnormals included.  What is too large becomes infinity. */
+uint16_t fl_f32_to_bf16(float value);
+uint16_t fl_f32_to_f16(float value);
+/* Narrows `count` values to dtype F32, F16 or BF16 that way.  False when a result is NaN or
+ * infinity: the value was, or does not fit into the type. */
+bool fl_from_f32(void *out, fl_dtype dtype, const float *values, size_t count);
+
 /* One named matrix or vector of an fl_params. */
 typedef struct fl_param {
     char *name;

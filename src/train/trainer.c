@@ -170,6 +170,20 @@ static double update_weights(fl_trainer *t, double learning_rate, int64_t step)
     return norm;
 }
 
+/* A step with its hooks: gradients are there, weights move.  Adds to `loss` what a hook adds. */
+static double finish_step(fl_trainer *t, const fl_local_job *job, int64_t step, double *loss)
+{
+    static const fl_train_hooks none = {0};
+    const fl_train_hooks *hooks = job->hooks ? job->hooks : &none;
+    double copies = (double)t->config->gradient_accumulation_steps;
+    if (hooks->after_backward)
+        *loss += hooks->after_backward(hooks->context, t->weights, t->grads, copies);
+    double norm = update_weights(t, job->learning_rate, step);
+    if (hooks->after_step && isfinite(norm))
+        hooks->after_step(hooks->context, t->weights, job->learning_rate);
+    return norm;
+}
+
 fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result *result)
 {
     FL_CHECK(job->count >= 1 && job->count <= t->order_capacity, FL_ERR_INTERNAL,
@@ -188,7 +202,8 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
         result->steps++;
         if (losses.counted == 0) continue; /* nothing to learn from in this step */
         double loss = losses.sum / (double)losses.counted;
-        result->grad_norm = update_weights(t, job->learning_rate, step + 1);
+        result->grad_norm = finish_step(t, job, step + 1, &loss);
+        result->updates++;
         result->finite = isfinite(loss) && isfinite(result->grad_norm);
         sum += loss;
         counted++;

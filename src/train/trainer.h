@@ -36,6 +36,19 @@ fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
 void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
 void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);
 
+/* What the caller may do inside local training.  Pointers are to backend memory; either function
+ * may be NULL.  Both must be functions of their arguments and of what the caller set up for this
+ * job. */
+typedef struct fl_train_hooks {
+    void *context;
+    /* After the backward passes of a step, before clipping: adds the gradient of a further term of
+     * the objective to grads [count], which is the sum over `copies` micro-batches, so that the
+     * term is added `copies` times.  Returns the term's value, for the reported loss. */
+    double (*after_backward)(void *context, const float *weights, float *grads, double copies);
+    /* After an optimiser step. */
+    void (*after_step)(void *context, float *weights, double learning_rate);
+} fl_train_hooks;
+
 /* What one client does in one round. */
 typedef struct fl_local_job {
     const fl_examples *examples;
@@ -43,7 +56,8 @@ typedef struct fl_local_job {
                                 later passes shuffle them.  count >= 1 */
     size_t count;
     double learning_rate;
-    uint64_t round, client; /* keys of the random streams */
+    uint64_t round, client;      /* keys of the random streams */
+    const fl_train_hooks *hooks; /* NULL: none */
 } fl_local_job;
 
 typedef struct fl_local_result {
@@ -51,6 +65,7 @@ typedef struct fl_local_result {
                          step had a token that counts */
     int64_t tokens;   /* trained on, prompts included */
     int64_t steps;    /* optimiser steps done */
+    int64_t updates;  /* of these, those that moved the weights: with a token that counts */
     double grad_norm; /* of the last step, before clipping */
     bool finite;      /* false: a loss or gradient was NaN or infinite and training stopped there */
 } fl_local_result;

@@ -50,15 +50,22 @@ class AdamW:
             w -= size * m / (v.sqrt() + EPS)
 
 
-def train(model, initial, batches, accum, lr):
-    """One optimizer step per `accum` micro-batches -> (adapter, loss of each step, grad norm of each step)."""
+def train(model, initial, batches, accum, lr, after_backward=None, after_step=None):
+    """One optimizer step per `accum` micro-batches -> (adapter, loss of each step, grad norm of each step).
+
+    after_backward(adapter, grads) adds a term's gradient and returns its value; after_step(adapter) edits weights.
+    """
     adapter = {name: w.to(model.dtype).clone() for name, w in initial.items()}
     optimizer, losses, norms = AdamW(adapter), [], []
     for start in range(0, len(batches), accum):
         loss, grads = mean_over_micro_batches(model, adapter, batches[start:start + accum])
+        if after_backward:
+            loss += after_backward(adapter, grads)
         losses.append(loss)
         norms.append(clip(grads))
         optimizer.step(adapter, grads, lr)
+        if after_step:
+            after_step(adapter)
     return adapter, losses, norms
 
 

@@ -26,6 +26,8 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+import golden_fedalg
+import golden_fedtrain
 import golden_sft
 from golden_hand import HandModel
 from golden_io import concat, difference, relative, write_json, write_tensors
@@ -42,6 +44,7 @@ LEARNING_RATE, STEPS, MICRO_BATCH = 1e-3, 10, 4
 STEP_CASES = [("steps_qv", "qv", 1), ("steps_all", "all", 1), ("steps_all_accum2", "all", 2)]
 FED_CASES = [("fed_qv", "qv", 1), ("fed_all", "all", 1), ("fed_all_accum2", "all", 2)]
 CLIENT_SIZES = [9, 12, 17]
+OTHERS = {"generate"}  # files in data/ that another script makes
 TOLERANCE = 1e-4  # of --check: another processor sums in another order
 
 
@@ -145,6 +148,22 @@ def make_fed(out, name, kind, accum):
         print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
 
 
+def make_fed_train(out, alg, kind, accum, options):
+    """Three rounds of an algorithm that changes local training, two of three clients in each."""
+    name, model = f"fed_{alg}", PeftReference(out / "model", TARGETS[kind])
+    plan = {**fed_plan(accum), "fed_alg": alg, "sample_clients": golden_fedtrain.SAMPLED, **options}
+    clients = random_clients(numpy.random.default_rng(SEEDS["fed"]))
+    initial = initial_adapter(model.shapes(), SEEDS["fed"])
+    adapters, rounds, server = golden_fedtrain.federate(model, initial, clients, plan)
+    groups = {f"round{i + 1}": adapter for i, adapter in enumerate(adapters)}
+    write_tensors(out / f"{name}.safetensors", adapter=initial, server=server, **groups)
+    write_json(out / f"{name}.json", {
+        "lora": lora_config(kind), "optimizer": optimizer_config(), "plan": plan, "rounds": rounds,
+        "clients": [{"n": len(samples), "samples": samples} for samples in clients]})
+    for record in rounds:
+        print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
+
+
 def make_sharded(out):
     """The sharded bf16 model and its logits, computed in fp32."""
     make_sharded_model(out / "model_sharded")
@@ -175,6 +194,9 @@ def make_all(out):
         make_steps(out, *case)
     for case in FED_CASES:
         make_fed(out, *case)
+    for case in golden_fedtrain.CASES:
+        make_fed_train(out, *case)
+    write_json(out / "fed_algorithms.json", golden_fedalg.make_cases())
     write_json(out / "rng.json", make_rng())
     golden_sft.make_sft(out)
     write_made_with(out)
@@ -188,7 +210,8 @@ def check(committed):
     with tempfile.TemporaryDirectory() as folder:
         fresh = pathlib.Path(folder)
         make_all(fresh)
-        names = {p.relative_to(root) for root in (fresh, committed) for p in root.rglob("*") if p.suffix}
+        names = {p.relative_to(root) for root in (fresh, committed) for p in root.rglob("*")
+                 if p.suffix and p.stem not in OTHERS}
         for name in sorted(names):
             apart = difference(committed / name, fresh / name)
             worst = max(worst, apart)
@@ -249,6 +272,20 @@ def noise_fed(data, hand, name):
     return cells
 
 
+def noise_fed_train(data, hand, alg):
+    name = f"fed_{alg}"
+    tensors, stored = load_file(data / f"{name}.safetensors"), golden_sft.read_json(data / f"{name}.json")
+    initial, samples = group(tensors, "adapter"), [c["samples"] for c in stored["clients"]]
+    adapters, rounds, server = golden_fedtrain.federate(hand, initial, samples, stored["plan"])
+    golden, again = ([x for r in records for x in r["client_losses"]] for records in (stored["rounds"], rounds))
+    cells = {f"{name}: client losses": apart_list(golden, again)}
+    for i, adapter in enumerate(adapters, 1):
+        cells.update(noise_run(f"{name}: round {i}", initial, group(tensors, f"round{i}"), adapter))
+    if alg != "fedprox":
+        cells[f"{name}: server state"] = apart(group(tensors, "server"), server)
+    return cells
+
+
 def replay(data, dtype):
     """Every committed case again with the hand-written decoder -> label: difference."""
     hand, cells = hand_model(data / "model", dtype), {}
@@ -258,6 +295,8 @@ def replay(data, dtype):
         cells.update(noise_steps(data, hand, name, accum))
     for name, _, _ in FED_CASES:
         cells.update(noise_fed(data, hand, name))
+    for alg, *_ in golden_fedtrain.CASES:
+        cells.update(noise_fed_train(data, hand, alg))
     return cells
 
 

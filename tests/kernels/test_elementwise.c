@@ -1,4 +1,4 @@
-/* add, swiglu, rope, dropout, and the exponential of the cpu backend. */
+/* add, axpy, swiglu, rope, dropout, and the exponential of the cpu backend. */
 #include "check.h"
 #include "kernels/cpu/isa.h"
 #include "reference.h"
@@ -22,6 +22,27 @@ static void test_add(void **state)
             check_release();
         }
     }
+}
+
+/* a = -1 is exact but for the sum: algorithms take differences with it. */
+static void test_axpy(void **state)
+{
+    (void)state;
+    static const float factors[] = {-1, 0, 0.3f};
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++)
+        for (int64_t i = 0; i < CHECK_COUNT(sizes) * CHECK_COUNT(factors); i++) {
+            int64_t n = sizes[i / CHECK_COUNT(factors)];
+            float a = factors[i % CHECK_COUNT(factors)];
+            const float *x = check_random(1, n), *y = check_random(2, n);
+            float *sum = check_copy(y, n);
+            ops->axpy(sum, check_copy(x, n), a, n);
+            double *want = check_host_double(n);
+            for (int64_t j = 0; j < n; j++)
+                want[j] = (double)y[j] + (double)a * (double)x[j];
+            check_close("axpy", sum, want, n, CHECK_EPS, CHECK_EPS);
+            check_release();
+        }
 }
 
 /* Gates from -100 to 100: both tails of the sigmoid, where exp overflows and underflows. */
@@ -295,10 +316,10 @@ static void test_exp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),   cmocka_unit_test(test_swiglu),
-        cmocka_unit_test(test_geglu), cmocka_unit_test(test_softcap),
-        cmocka_unit_test(test_rope),  cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_add),     cmocka_unit_test(test_axpy),
+        cmocka_unit_test(test_swiglu),  cmocka_unit_test(test_geglu),
+        cmocka_unit_test(test_softcap), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

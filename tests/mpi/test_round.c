@@ -28,9 +28,11 @@ static float step_of(int64_t round, uint32_t client, size_t i)
 }
 
 static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const float *w, float *y, fl_local_result *result)
+                              const fl_train_hooks *hooks, const float *w, float *y,
+                              fl_local_result *result)
 {
     (void)context;
+    (void)hooks;
     for (size_t i = 0; i < COUNT; i++)
         y[i] = w[i] + (float)learning_rate * step_of(round, client, i);
     if (client == BROKEN_NAN) y[COUNT / 2] = NAN;
@@ -58,7 +60,7 @@ static void expected_round(const fl_fed_config *fed, const uint64_t *weight, int
     for (int64_t k = 0; k < fl_participation_count(fed); k++) {
         if (is_broken(clients[k])) continue;
         fl_local_result local;
-        train_client(NULL, t, clients[k], rate, w, y, &local);
+        train_client(NULL, t, clients[k], rate, NULL, w, y, &local);
         for (size_t i = 0; i < COUNT; i++)
             sum[i] += (long double)weight[clients[k]] * ((long double)y[i] - (long double)w[i]);
         total += weight[clients[k]];

@@ -16,8 +16,6 @@ code= # exit code of the last run
 export TMPDIR=$work OMPI_MCA_btl_vader_backing_directory=$work
 # Alone, the program needs no helper process of Open MPI: half of the time to start.
 export OMPI_MCA_ess_singleton_isolated=1
-# Other tests share the cores: threads that wait must not spin.
-export OMP_WAIT_POLICY=passive
 
 clean_up() {
     [[ -z $job ]] || kill_job

@@ -130,8 +130,8 @@ change config.json 's/^\{/[/'
 bad_model 'config\.json:[0-9]+: invalid JSON'
 
 new_model
-change tokenizer.json '0,/"type": *"BPE"/s/"BPE"/"Unigram"/'
-bad_model 'tokenizer\.json: model Unigram is not supported'
+change tokenizer.json '0,/"type": *"BPE"/s/"BPE"/"WordPiece"/'
+bad_model 'tokenizer\.json: model WordPiece is not supported'
 change tokenizer.json '0,/"type": *"ByteFallback"/s/"ByteFallback"/"Mystery"/'
 bad_model 'tokenizer\.json: decoder Mystery is not supported'
 
@@ -179,3 +179,24 @@ mkdir "$out"
 echo mine >"$out/thesis.txt"
 bad "$out is not empty and holds no run" "${small[@]}"
 [[ $(ls "$out") == thesis.txt && $(cat "$out/thesis.txt") == mine ]] || fail "a file of others was changed"
+
+# ---- numbers that leave the range: the updates are left out, the run goes on, and no loss is told
+
+rm -r "$out"
+expect_exit 0 'round 1: the update of client [0-9]+ is not finite after step [0-9]+; it is left out' 2 \
+    configs/sft.cfg --output_dir "$out" --num_rounds 1 --eval_data "" --dataset_sample 100 --batch_size 1 \
+    --max_steps 10 --adam_epsilon 1e-30 --adam_beta2 0 --learning_rate 10 --peft_lora_alpha 65536 \
+    --peft_lora_r 1 --max_grad_norm 1e9
+said 'no client returned a usable update' || fail "a round without a client passes silently"
+grep -q '"loss":null.*"answered":0.*"reason":"not finite"' "$out/metrics.jsonl" || fail "metrics.jsonl"
+! said '1: 0\.000' || fail "the report shows a loss that was never computed"
+
+# ---- another job in the folder
+
+rm -r "$out"
+mkdir "$out"
+flock "$out" sleep 60 &
+holder=$!
+bad "$out is in use by another job" "${small[@]}"
+kill "$holder"
+bad 'max_new_tokens = 65536 do not fit' --max_new_tokens 65536 --dataset_sample 100

@@ -5,7 +5,7 @@ set -euo pipefail
 
 # A mount of our own goes away with us, however we end.
 if [[ -z ${FL_TEST_MOUNTS:-} ]]; then
-    if ! unshare --mount --map-root-user mount -t tmpfs none /mnt 2>/dev/null; then
+    if ! unshare --mount --map-root-user mount -t tmpfs none "${TMPDIR:-/tmp}" 2>/dev/null; then
         echo "skipped: a file system may not be mounted here"
         exit 77
     fi

@@ -144,6 +144,37 @@ static void test_write_atomic(void **state)
     assert_int_equal(info.st_mode & 0777, 0644);
 }
 
+static void test_write_in_pieces(void **state)
+{
+    test_folder *folder = *state;
+    const char *path = folder_file(folder, "out");
+    fl_file_writer writer;
+    EXPECT_OK(fl_file_write_atomic(path, "old", 3));
+    EXPECT_OK(fl_file_begin(&writer, path)); /* given up: the old file stays, nothing else */
+    EXPECT_OK(fl_file_put(&writer, "new", 3));
+    expect_content(path, "old");
+    fl_file_abandon(&writer);
+    expect_content(path, "old");
+    assert_int_equal(count_files(folder->path), 1);
+
+    EXPECT_OK(fl_file_begin(&writer, path));
+    EXPECT_OK(fl_file_put(&writer, "one ", 4));
+    EXPECT_OK(fl_file_put(&writer, "two", 3));
+    assert_int_equal(writer.length, 7);
+    EXPECT_OK(fl_file_commit(&writer));
+    fl_file_abandon(&writer); /* due all the same, and changes nothing */
+    expect_content(path, "one two");
+    assert_int_equal(count_files(folder->path), 1);
+
+    char nowhere[256];
+    snprintf(nowhere, sizeof nowhere, "%s/none/out", folder->path);
+    EXPECT_FAIL(fl_file_begin(&writer, nowhere), FL_ERR_IO, "No such file");
+    fl_file_abandon(&writer);
+    assert_true(fl_path_is_empty(nowhere));
+    assert_false(fl_path_is_empty(folder->path));
+    assert_false(fl_path_is_empty(folder_file(folder, "out"))); /* no folder */
+}
+
 static void test_write_without_folder_part(void **state)
 {
     test_folder *folder = *state;
@@ -283,12 +314,19 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join),    FOLDER_TEST(test_make_dirs),
-        FOLDER_TEST(test_read),         FOLDER_TEST(test_read_gzip),
-        FOLDER_TEST(test_write_atomic), FOLDER_TEST(test_write_without_folder_part),
-        FOLDER_TEST(test_write_errors), FOLDER_TEST(test_full_disk),
-        FOLDER_TEST(test_write_keep),   FOLDER_TEST(test_stale_temporary),
-        FOLDER_TEST(test_map),          cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_join),
+        FOLDER_TEST(test_make_dirs),
+        FOLDER_TEST(test_read),
+        FOLDER_TEST(test_read_gzip),
+        FOLDER_TEST(test_write_atomic),
+        FOLDER_TEST(test_write_without_folder_part),
+        FOLDER_TEST(test_write_in_pieces),
+        FOLDER_TEST(test_write_errors),
+        FOLDER_TEST(test_full_disk),
+        FOLDER_TEST(test_write_keep),
+        FOLDER_TEST(test_stale_temporary),
+        FOLDER_TEST(test_map),
+        cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,29 @@ static void names_of_algorithms(void **state)
     assert_ptr_equal(algorithm, &fl_algorithm_fedavg);
     assert_int_equal(fl_algorithm_find(&algorithm, "local12"), FL_OK);
     assert_ptr_equal(algorithm, &fl_algorithm_local);
-    assert_int_equal(fl_algorithm_find(&algorithm, "fedadgrad"), FL_ERR_USAGE);
-    assert_non_null(strstr(fl_error_text(), "fedavg, local"));
+    assert_int_equal(fl_algorithm_find(&algorithm, "fedadgrad"), FL_OK);
+    assert_ptr_equal(algorithm, &fl_algorithm_fedadagrad);
+    assert_int_equal(fl_algorithm_find(&algorithm, "fedavg2"), FL_ERR_USAGE);
+    assert_int_equal(fl_algorithm_find(&algorithm, "fed"), FL_ERR_USAGE);
+    assert_non_null(strstr(fl_error_text(), "fedavg, fedprox, scaffold, "));
+}
+
+/* The words of fed_alg are the list, and every key stands once. */
+static void rows_of_algorithms(void **state)
+{
+    (void)state;
+    size_t count;
+    const fl_conf_row *rows = fl_algorithm_rows(&count);
+    assert_string_equal(rows[0].name, "fed_alg");
+    assert_string_equal(rows[0].words, "fedavg|fedprox|scaffold|fedavgm|fedadagrad|fedadgrad|"
+                                       "fedyogi|fedadam|fednova|feddyn|diloco|local#");
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        found = found || strcmp(rows[i].name, "fedopt_tau") == 0;
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(rows[i].name, rows[j].name);
+    }
+    assert_true(found);
 }
 
 /* The reference reads the last digit only: local12 would be client 2. */
@@ -110,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_algorithms),
+        cmocka_unit_test(rows_of_algorithms),
         cmocka_unit_test(local_takes_the_whole_number),
         cmocka_unit_test(participation_depends_on_seed_and_round),
         cmocka_unit_test(records_differ_between_clients),

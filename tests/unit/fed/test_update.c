@@ -46,9 +46,9 @@ static void order_does_not_matter(void **state)
     memset(forward, 0, sizeof forward);
     memset(parts, 0, sizeof parts);
     for (int k = 0; k < CLIENTS; k++)
-        assert_int_equal(fl_update_add(forward, global, values[k], N, weights[k], grid), 0);
+        assert_int_equal(fl_update_add(forward, global, values[k], N, (double)weights[k], grid), 0);
     for (int k = CLIENTS; k-- > 0;)
-        fl_update_add(parts[k % 2], global, values[k], N, weights[k], grid);
+        fl_update_add(parts[k % 2], global, values[k], N, (double)weights[k], grid);
     for (size_t i = 0; i < N; i++)
         assert_int_equal(forward[i], parts[0][i] + parts[1][i]);
 }
@@ -62,7 +62,7 @@ static void mean_is_exact(void **state)
     fill();
     memset(sum, 0, sizeof sum);
     for (int k = 0; k < CLIENTS; k++)
-        fl_update_add(sum, global, values[k], N, weights[k], grid);
+        fl_update_add(sum, global, values[k], N, (double)weights[k], grid);
     for (size_t i = 0; i < N; i++) {
         long double exact = 0;
         for (int k = 0; k < CLIENTS; k++)
@@ -81,7 +81,7 @@ static void largest_updates_do_not_overflow(void **state)
     float w = 0, y = nextafterf((float)FL_UPDATE_LIMIT, 0);
     int64_t sum = 0;
     for (int k = 0; k < 4; k++)
-        assert_int_equal(fl_update_add(&sum, &w, &y, 1, heavy, grid), FL_UPDATE_FINE);
+        assert_int_equal(fl_update_add(&sum, &w, &y, 1, (double)heavy, grid), FL_UPDATE_FINE);
     assert_true(fabs(fl_update_mean(sum, grid, 4 * heavy) - (double)y) < 1e-9);
 }
 

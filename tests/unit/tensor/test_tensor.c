@@ -172,13 +172,104 @@ static void finds_what_is_not_finite(void **state)
     assert_false(fl_all_finite(values, 1));
 }
 
+/* The narrow pattern nearest to the value by trying all that are not NaN: the definition. */
+static unsigned nearest(double value, int fraction_bits, int exponent_bits)
+{
+    unsigned sign = signbit(value) ? 0x8000u : 0, low = 0;
+    unsigned high = ((1u << exponent_bits) - 1) << fraction_bits; /* infinity */
+    value = fabs(value);
+    while (high - low > 1) { /* patterns of one sign are in the order of their values */
+        unsigned middle = (low + high) / 2;
+        if (by_formula(middle, fraction_bits, exponent_bits) <= value)
+            low = middle;
+        else
+            high = middle;
+    }
+    double below = by_formula(low, fraction_bits, exponent_bits);
+    /* infinity stands for the next power of two, as in the definition of rounding */
+    double above = isinf(by_formula(high, fraction_bits, exponent_bits))
+                       ? ldexp(1.0, 1 << (exponent_bits - 1))
+                       : by_formula(high, fraction_bits, exponent_bits);
+    bool up = value - below > above - value || (value - below == above - value && low % 2);
+    if (isinf(value)) up = true;
+    return sign | (up ? high : low);
+}
+
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void assert_narrows(float value)
+{
+    unsigned half = nearest((double)value, 10, 5), brain = nearest((double)value, 7, 8);
+    if (fl_f32_to_f16(value) != half || fl_f32_to_bf16(value) != brain)
+        print_error("%a: %04x not %04x, or %04x not %04x\n", (double)value, fl_f32_to_f16(value),
+                    half, fl_f32_to_bf16(value), brain);
+    assert_int_equal(fl_f32_to_f16(value), half);
+    assert_int_equal(fl_f32_to_bf16(value), brain);
+}
+
+static void narrows_to_the_nearest_even(void **state)
+{
+    (void)state;
+    /* every value of both types comes back, and so do the ties beside it, and their neighbours */
+    for (unsigned bits = 0; bits < 65536; bits++) {
+        float values[2] = {fl_f16_to_f32((uint16_t)bits), fl_bf16_to_f32((uint16_t)bits)};
+        if (!isnan(values[0])) assert_int_equal(fl_f32_to_f16(values[0]), bits);
+        if (!isnan(values[1])) assert_int_equal(fl_f32_to_bf16(values[1]), bits);
+        for (int i = 0; i < 2; i++) {
+            if (!isfinite(values[i])) continue;
+            uint32_t wide;
+            memcpy(&wide, &values[i], sizeof wide);
+            for (uint32_t near = 0; near < 3; near++) {
+                uint32_t half_place = i == 0 ? 0x1000u : 0x8000u;
+                assert_narrows(float_of(wide + half_place - 1 + near));
+            }
+        }
+    }
+    /* a walk over all exponents with odd fractions, both signs */
+    for (uint64_t bits = 0; bits < 0x100000000u; bits += 39119)
+        if (!isnan(float_of((uint32_t)bits))) assert_narrows(float_of((uint32_t)bits));
+    for (int i = -30; i < 0; i++) { /* ties and neighbours among the subnormals of fp16 */
+        float tie = ldexpf(1.0f, i);
+        assert_narrows(tie);
+        assert_narrows(-nextafterf(tie, 1.0f));
+        assert_narrows(nextafterf(tie, 0.0f));
+    }
+    assert_true(isnan(fl_f16_to_f32(fl_f32_to_f16(NAN))));
+    assert_true(isnan(fl_bf16_to_f32(fl_f32_to_bf16(float_of(0x7f800001)))));
+}
+
+static void tells_what_does_not_fit(void **state)
+{
+    (void)state;
+    uint16_t narrow[2];
+    float wide[2];
+    const float fits[2] = {65519.0f, -1e-30f}, large[2] = {1.0f, 65520.0f};
+    const float huge[2] = {3.4e38f, 0.0f}, broken[2] = {0.0f, NAN};
+    assert_true(fl_from_f32(narrow, FL_F16, fits, 2));
+    assert_int_equal(narrow[0], 0x7bff);
+    assert_int_equal(narrow[1], 0x8000);
+    assert_false(fl_from_f32(narrow, FL_F16, large, 2));
+    assert_true(fl_from_f32(narrow, FL_BF16, large, 2));
+    assert_false(fl_from_f32(narrow, FL_BF16, huge, 2));
+    assert_true(fl_from_f32(wide, FL_F32, huge, 2));
+    assert_memory_equal(wide, huge, sizeof huge);
+    assert_false(fl_from_f32(wide, FL_F32, broken, 2));
+    assert_false(fl_from_f32(narrow, FL_BF16, broken, 2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(widens_every_pattern),     cmocka_unit_test(copies_f32_and_unaligned_data),
         cmocka_unit_test(knows_its_types),          cmocka_unit_test(counts_elements),
         cmocka_unit_test(lays_params_out),          cmocka_unit_test(compares_layouts),
-        cmocka_unit_test(finds_what_is_not_finite),
+        cmocka_unit_test(finds_what_is_not_finite), cmocka_unit_test(narrows_to_the_nearest_even),
+        cmocka_unit_test(tells_what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,72 @@ static void short_batches_are_not_dropped(void **state)
     fl_params_fini(&y);
 }
 
+/* What the hooks of one job saw. */
+typedef struct seen {
+    const fl_backend_ops *ops;
+    size_t count;
+    int backward, step;
+    double copies, rate;
+    float pull; /* added to every gradient */
+} seen;
+
+static double see_backward(void *context, const float *weights, float *grads, double copies)
+{
+    seen *s = context;
+    assert_int_equal(s->backward, s->step);
+    assert_true(fl_all_finite(weights, s->count));
+    for (size_t i = 0; i < s->count; i++)
+        grads[i] += (float)copies * s->pull;
+    s->copies = copies;
+    s->backward++;
+    return 100;
+}
+
+static void see_step(void *context, float *weights, double rate)
+{
+    seen *s = context;
+    (void)weights;
+    s->rate = rate;
+    s->step++;
+}
+
+/* Once a step each, before and after the weights move; a gradient that the hook adds as often as
+ * there are micro-batches is there once in their mean. */
+static void hooks_are_called(void **state)
+{
+    world *w = *state;
+    static const uint32_t indices[] = {1, 2, 3, 4, 5, 6, 7};
+    seen s = {.ops = fl_backend_find("cpu"), .count = w->adapter.count, .pull = 1e4f};
+    fl_train_hooks hooks = {.context = &s, .after_backward = see_backward, .after_step = see_step};
+    fl_local_job job = {.examples = w->examples,
+                        .indices = indices,
+                        .count = 7,
+                        .learning_rate = 1e-3,
+                        .hooks = &hooks};
+    fl_local_result plain, hooked;
+    fl_params y;
+    assert_int_equal(fl_params_like(&y, &w->adapter), FL_OK);
+    fl_trainer_set_adapter(w->trainer, w->adapter.data);
+    assert_int_equal(fl_trainer_run(w->trainer, &job, &hooked), FL_OK);
+    fl_trainer_get_adapter(w->trainer, y.data);
+    assert_int_equal(s.backward, 5);
+    assert_int_equal(s.step, 5);
+    assert_true(s.copies == 2 && s.rate == 1e-3 && hooked.loss > 100);
+    /* the pull is all that counts: the norm is that of the pull, and all weights fall alike */
+    double norm = 1e4 * sqrt((double)s.count);
+    assert_true(fabs(hooked.grad_norm / norm - 1) < 1e-3);
+    for (size_t i = 0; i < y.count; i++)
+        assert_true(fabsf(y.data[i] - w->adapter.data[i] + 5e-3f) < 1e-4f);
+    s.pull = 0;
+    job.hooks = NULL;
+    fl_trainer_set_adapter(w->trainer, w->adapter.data);
+    assert_int_equal(fl_trainer_run(w->trainer, &job, &plain), FL_OK);
+    assert_int_equal(s.backward, 5);
+    assert_true(plain.loss < 50);
+    assert_int_equal(plain.updates, 5);
+    fl_params_fini(&y);
+}
+
 static void rows_without_labels_teach_nothing(void **state)
 {
     world *w = *state;
@@ -137,7 +203,7 @@ static void rows_without_labels_teach_nothing(void **state)
     fl_trainer_set_adapter(w->trainer, w->adapter.data);
     assert_int_equal(fl_trainer_run(w->trainer, &job, &result), FL_OK);
     fl_trainer_get_adapter(w->trainer, y.data);
-    assert_true(result.finite && isnan(result.loss));
+    assert_true(result.finite && isnan(result.loss) && result.updates == 0);
     assert_memory_equal(y.data, w->adapter.data, y.count * sizeof(float));
     fl_params_fini(&y);
 }
@@ -181,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clients_leave_nothing_behind),
         cmocka_unit_test(short_batches_are_not_dropped),
+        cmocka_unit_test(hooks_are_called),
         cmocka_unit_test(rows_without_labels_teach_nothing),
         cmocka_unit_test(divergence_is_seen),
         cmocka_unit_test(training_lowers_the_loss),

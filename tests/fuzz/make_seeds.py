@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Makes seeds/: the smallest files of each kind that a tokenizer can be made of."""
+import base64
+import json
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent / "seeds"
+ALPHABET = [chr(b) if 33 <= b < 127 or 161 <= b < 173 or b >= 174 else None for b in range(256)]
+EXTRA = iter(range(256, 400))
+ALPHABET = [c or chr(next(EXTRA)) for c in ALPHABET]
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def field(number, value):
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def sentencepiece(kind, with_bytes, normalizer):
+    pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("<user>", 0.0, 4)]
+    pieces += [(f"<0x{i:02X}>", 0.0, 6) for i in range(256)] if with_bytes else []
+    pieces += [(p, -1.0 - i, 1) for i, p in enumerate("▁h el ▁hel lo ▁hello ll ▁ h e l o w r d ö a ▁▁ aa aaaa".split())]
+    model = b"".join(field(1, field(1, p.encode()) + field(2, s) + field(3, t)) for p, s, t in pieces)
+    trainer = field(3, kind) + field(35, int(with_bytes)) + field(40, 0) + field(41, 1) + field(42, 2)
+    return model + field(2, trainer) + field(3, normalizer)
+
+
+def charsmap(entries):
+    """A double-array trie of one-byte texts behind the root, which has the offset 256."""
+    units, strings = [0] * 512, b""
+    units[0] = 256 << 10
+    for text, replacement in entries:
+        byte, at = ord(text), 256 ^ ord(text)
+        units[at] = byte | 1 << 8 | 256 << 10  # label, has a leaf, offset
+        units[at ^ 256] = len(strings) | 1 << 31  # the leaf
+        strings += replacement.encode() + b"\0"
+    return struct.pack("<I512I", 2048, *units) + strings
+
+
+def tokenizer(model, **parts):
+    return json.dumps({"version": "1.0", "added_tokens": [
+        {"id": 0, "content": "<unk>", "special": True, "normalized": False},
+        {"id": 1, "content": "</s>", "special": False, "normalized": True, "lstrip": True, "rstrip": True},
+        {"id": 2, "content": "lo", "single_word": True}], **parts, "model": model}, ensure_ascii=False, indent=0)
+
+
+def main():
+    for folder in ("json", "sentencepiece", "tiktoken"):
+        (HERE / folder).mkdir(parents=True, exist_ok=True)
+    (HERE / "sentencepiece/bpe.model").write_bytes(sentencepiece(2, True, field(1, b"identity") + field(4, 0)))
+    (HERE / "sentencepiece/unigram.model").write_bytes(sentencepiece(1, False, field(3, 1) + field(4, 1)))
+    nmt = field(2, charsmap([("W", "w"), ("\t", " "), ("!", ""), ("H", "h")]))
+    (HERE / "sentencepiece/charsmap.model").write_bytes(sentencepiece(1, False, nmt))
+    lines = [base64.b64encode(bytes([b])).decode() for b in range(256)]
+    lines += [base64.b64encode(t).decode() for t in (b"he", b"ll", b"llo", b"hello", b" h", "日".encode(), b"aa", b"aaaa")]
+    (HERE / "tiktoken/small.model").write_text("".join(f"{t} {i}\n" for i, t in enumerate(lines)))
+    words = ["<unk>", "</s>", "lo", "▁", "h", "e", "l", "o", "el", "▁h", "▁hel", "▁hello", "a", "aa", "aaaa", "é"]
+    vocab = {w: i for i, w in enumerate(words)}
+    merges = ["e l", ["▁", "h"], "▁h el", "l o", "▁hel lo", "a a", "aa aa"]
+    split = {"type": "Split", "pattern": {"Regex": r"(?i:'s)|[^\r\n\p{L}]?\p{L}+|\s+(?!\S)|[\s-]+|\b."},
+             "behavior": "Isolated", "invert": False}
+    (HERE / "json/bpe.json").write_text(tokenizer(
+        {"type": "BPE", "vocab": vocab, "merges": merges, "unk_token": "<unk>", "fuse_unk": True},
+        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {
+            "String": " "}, "content": "▁"}, {"type": "Replace", "pattern": {"Regex": "l{2,}"}, "content": "ll"}]},
+        decoder={"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {
+            "type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        post_processor={"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "</s>", "type_id": 0}}, {
+            "Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"</s>": {"id": "</s>", "ids": [1]}}}))
+    (HERE / "json/unigram.json").write_text(tokenizer(
+        {"type": "Unigram", "unk_id": 0, "vocab": [[w, -float(i)] for i, w in enumerate(words)]},
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}, {
+            "type": "Strip", "strip_left": True, "strip_right": False}]},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {
+            "type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}]},
+        decoder={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}))
+    level = {"<unk>": 0, "</s>": 1, **{c: i + 3 for i, c in enumerate(ALPHABET)}, "he": 300, "ll": 301, "Ġh": 302}
+    (HERE / "json/byte_level.json").write_text(tokenizer(
+        {"type": "BPE", "vocab": level, "merges": [["h", "e"], "l l", "Ġ h"], "ignore_merges": True},
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {
+            "type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap([("W", "w")])).decode()}]},
+        decoder={"type": "ByteLevel"}, pre_tokenizer={"type": "Sequence", "pretokenizers": [
+            {**split, "behavior": "MergedWithNext"}, {"type": "Punctuation", "behavior": "Contiguous"},
+            {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": True}]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# fedllm_merge as a user starts it, on what fedllm_mpi trained: test_merge.sh MERGE GENERATE TRAIN
+set -euo pipefail
+
+merge=$(realpath "$1") generate=$(realpath "$2") train=$(realpath "$3")
+export LC_ALL=C OMPI_MCA_ess_singleton_isolated=1
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+model=configs/embedded/model
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work
+
+fail() {
+    tail -n 20 "$work/stdout" "$work/stderr" >&2 || true
+    echo "failed: $*" >&2
+    exit 1
+}
+
+# run CODE COMMAND...
+run() {
+    local expected=$1 code=0
+    shift
+    "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
+    [[ $code -eq $expected ]] || fail "exit code $code, not $expected: $*"
+}
+
+complains() {
+    grep -qE -e "$1" "$work/stderr" || fail "did not say: $1"
+    [[ $(wc -l <"$work/stderr") -eq 1 ]] || fail "more than one line"
+}
+
+# ---- usage -------------------------------------------------------------------------------------
+run 0 "$merge" --help
+grep -q 'float32' "$work/stdout" || fail "help without dtype"
+run 0 "$merge" --version
+run 2 "$merge"
+run 2 "$merge" $model none
+run 2 "$merge" $model none "$work/out" --dtype int8
+complains 'dtype'
+run 2 "$merge" $model none "$work"
+complains 'is there and is not an empty folder'
+run 2 "$merge" $model "$work/nowhere" "$work/out"
+complains 'nowhere'
+[[ ! -e $work/out ]] || fail "a refused merge made its folder"
+
+# ---- a trained adapter -------------------------------------------------------------------------
+# Open MPI leaks a little at its end, which a sanitizer would call a failure.
+run 0 env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$train" configs/sft.cfg \
+    --output_dir "$work/run" --num_rounds 1 --max_steps 2 --sample_clients 1 --eval_data "" \
+    --learning_rate 0.01
+adapter=$work/run/adapter
+run 0 "$merge" $model "$adapter" "$work/out" --check
+[[ ! -e $work/out ]] || fail "--check wrote something"
+run 0 "$merge" $model "$adapter" "$work/out"
+for file in config.json generation_config.json tokenizer.json tokenizer_config.json; do
+    cmp -s $model/$file "$work/out/$file" || fail "$file differs"
+done
+if cmp -s $model/model.safetensors "$work/out/model.safetensors"; then fail "nothing was merged"; fi
+[[ $(stat -c %s $model/model.safetensors) -eq $(stat -c %s "$work/out/model.safetensors") ]] ||
+    fail "another size"
+
+# In fp32 the merged model answers as base and adapter do; and merging is repeatable.
+run 0 "$merge" $model none "$work/wide" --dtype float32
+grep -q '"torch_dtype": "float32"' "$work/wide/config.json" || fail "config.json has the old type"
+run 0 "$merge" "$work/wide" "$adapter" "$work/merged"
+run 0 "$merge" $model "$adapter" "$work/again" --dtype float32
+cmp -s "$work/merged/model.safetensors" "$work/again/model.safetensors" || fail "not the same bytes"
+question=(--prompt 'Compute 3 plus 14.' --max_new_tokens 24 --json)
+run 0 "$generate" $model --adapter "$adapter" "${question[@]}"
+cp "$work/stdout" "$work/expected"
+run 0 "$generate" "$work/merged" "${question[@]}"
+cmp -s "$work/stdout" "$work/expected" || fail "the merged model answers otherwise"
+run 0 "$generate" "$work/out" "${question[@]}"
+
+# bf16 and back changes nothing
+run 0 "$merge" "$work/wide" none "$work/narrow" --dtype bfloat16
+cmp -s $model/model.safetensors "$work/narrow/model.safetensors" || fail "bf16 is not exact"
+
+# ---- a full disk: a limit on the size of files -------------------------------------------------
+(
+    ulimit -f 1000
+    trap '' XFSZ
+    run 2 "$merge" $model none "$work/full" --dtype float32
+)
+complains 'cannot write .*/full/model.safetensors: '
+[[ ! -e $work/full ]] || fail "a failed merge left its folder"
+echo "all fine"
