@@ -31,22 +31,22 @@ static fl_strip find_strip(const fl_attn_shape *shape, int64_t task)
                          count_strips(shape, sequence) - 1 - index);
 }
 
-/* scores[rows, keys] become probabilities; places behind a row's own token become zeros, as far as
+/* scores[rows, keys] become probabilities; places that a row does not see become zeros, as far as
  * they are read. */
 static void softmax_strip(const forward_call *call, const fl_strip *s, float *scores)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     for (int64_t r = 0; r < s->rows; r++) {
         float *row = scores + r * s->stride;
-        int64_t token = s->q0 + r / s->group, used = fl_strip_used(token);
-        for (int64_t j = token + 1; j < used; j++)
-            row[j] = -INFINITY;
-        float max = vec->max(row, used);
-        double sum = vec->exp_shift(row, max, used);
-        vec->scale(row, row, (float)(1.0 / sum), used);
-        fl_strip_clear(row, used, s);
-        int64_t head = s->kv * s->group + r % s->group;
-        call->lse[(s->start + token) * s->shape->H + head] = (float)((double)max + log(sum));
+        fl_score_row at = fl_strip_row(s, r);
+        if (s->shape->softcap > 0) vec->softcap(row, s->shape->softcap, at.used);
+        fl_strip_hide(row, &at, -INFINITY);
+        float max = vec->max(row, at.used);
+        double sum = vec->exp_shift(row, max, at.used);
+        vec->scale(row, row, (float)(1.0 / sum), at.used);
+        fl_strip_clear(row, at.used, s);
+        float lse = (float)((double)max + log(sum));
+        call->lse[(s->start + at.token) * s->shape->H + at.head] = lse;
     }
 }
 

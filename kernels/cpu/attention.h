@@ -22,11 +22,12 @@ _Static_assert((int)FL_SCORE_ALIGN >= (int)FL_GEMM_MAX_MR, "masked products read
 typedef struct fl_strip {
     const fl_attn_shape *shape;
     int64_t start;  /* first token of the sequence in the batch */
-    int64_t q0, q1; /* query tokens, counted from start; keys are 0 .. q1-1 */
+    int64_t q0, q1; /* query tokens, counted from start */
+    int64_t k0;     /* keys are k0 .. q1-1: 0, or with a window near the first that q0 sees */
     int64_t kv;     /* KV head */
     int64_t group;  /* query heads per KV head */
     int64_t rows;   /* (q1 - q0) * group; row r is token q0 + r / group */
-    int64_t stride; /* elements between rows of scores: q1, padded */
+    int64_t stride; /* elements between rows of scores: q1 - k0, padded */
 } fl_strip;
 
 /* Tokens per strip. */
@@ -35,10 +36,30 @@ int64_t fl_strip_tokens(const fl_attn_shape *shape);
 /* Strip number `index` of sequence `sequence` for KV head kv. */
 fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv, int64_t index);
 
-/* Length of the row of scores of `token` up to the vector that holds the token itself. */
-static inline int64_t fl_strip_used(int64_t token)
+/* What row r of scores[rows, stride] holds: places first .. last are the keys its token sees, and
+ * `used` is the length up to the vector that holds the last of them. */
+typedef struct fl_score_row {
+    int64_t token, head; /* token counted from start, head of all H */
+    int64_t first, last, used;
+} fl_score_row;
+
+static inline fl_score_row fl_strip_row(const fl_strip *s, int64_t r)
 {
-    return (token + FL_SCORE_ALIGN) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    fl_score_row row = {.token = s->q0 + r / s->group, .head = s->kv * s->group + r % s->group};
+    row.last = row.token - s->k0;
+    row.used = (row.last + FL_SCORE_ALIGN) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    if (s->shape->window > 0 && row.last >= s->shape->window)
+        row.first = row.last + 1 - s->shape->window;
+    return row;
+}
+
+/* Used places outside first .. last become `value`. */
+static inline void fl_strip_hide(float *scores, const fl_score_row *row, float value)
+{
+    for (int64_t j = 0; j < row->first; j++)
+        scores[j] = value;
+    for (int64_t j = row->last + 1; j < row->used; j++)
+        scores[j] = value;
 }
 
 /* Zeros behind those: one more vector is all that the masked products read. */

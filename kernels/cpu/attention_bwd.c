@@ -1,6 +1,6 @@
 /* Causal attention, backward (Dao et al. 2022, appendix B.2): with P = exp(S - lse),
  *   dV = P^T dO,  dP = dO V^T,  dS = P * (dP - delta),  delta = rowsum(dO * O),
- *   dQ = scale dS K,  dK = dS^T (scale Q).
+ *   dQ = scale dS K,  dK = dS^T (scale Q);  a cap multiplies dS by its slope 1 - (S/cap)^2.
  * A task is one KV head of one sequence and walks over its strips in order, so that dK and dV are
  * summed by one thread in one order. */
 #include "attention.h"
@@ -18,30 +18,34 @@ typedef struct backward_call {
     const fl_attn_shape *shape;
 } backward_call;
 
-/* Scratch of a strip: [rows, D] each, the last two [rows, keys]. */
+/* Scratch of a strip: [rows, D] each, p and ds [rows, keys], capped [keys]. */
 typedef struct backward_strip {
-    float *q, *dout, *out, *p, *ds;
+    float *q, *dout, *out, *p, *ds, *capped;
 } backward_strip;
 
-/* p: scores -> probabilities, ds: dP -> dS; zeros behind the own token, as far
- * as they are read. */
+/* p: scores -> probabilities, ds: dP -> dS; zeros where a row does not see, as far as they are
+ * read. */
 static void softmax_rows(const backward_call *call, const fl_strip *s, const backward_strip *strip)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     int64_t D = s->shape->D;
     for (int64_t r = 0; r < s->rows; r++) {
-        int64_t token = s->q0 + r / s->group, head = s->kv * s->group + r % s->group;
-        float lse = call->lse[(s->start + token) * s->shape->H + head];
+        fl_score_row at = fl_strip_row(s, r);
+        float lse = call->lse[(s->start + at.token) * s->shape->H + at.head],
+              cap = s->shape->softcap;
         float delta = vec->dot(strip->dout + r * D, strip->out + r * D, D);
         float *p = strip->p + r * s->stride, *ds = strip->ds + r * s->stride;
-        int64_t used = fl_strip_used(token);
-        for (int64_t j = token + 1; j < used; j++) {
-            p[j] = -INFINITY;
-            ds[j] = 0.0f;
+        if (cap > 0) {
+            vec->softcap(p, cap, at.used);
+            memcpy(strip->capped, p, (size_t)at.used * sizeof *p);
         }
-        vec->softmax_bwd_row(p, ds, lse, delta, used);
-        fl_strip_clear(p, used, s);
-        fl_strip_clear(ds, used, s);
+        fl_strip_hide(p, &at, -INFINITY);
+        fl_strip_hide(ds, &at, 0.0f);
+        vec->softmax_bwd_row(p, ds, lse, delta, at.used);
+        int64_t seen = at.last + 1 - at.first;
+        if (cap > 0) vec->softcap_bwd(ds + at.first, strip->capped + at.first, cap, seen);
+        fl_strip_clear(p, at.used, s);
+        fl_strip_clear(ds, at.used, s);
     }
 }
 
@@ -49,12 +53,13 @@ static void backward_one(const backward_call *call, const fl_strip *s, int slot)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     int64_t size = s->rows * s->shape->D, scores = s->rows * s->stride;
-    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores);
+    float *scratch = fl_scratch(slot, FL_SCRATCH_OP, 3 * size + 2 * scores + s->stride);
     backward_strip strip = {.q = scratch,
                             .dout = scratch + size,
                             .out = scratch + 2 * size,
                             .p = scratch + 3 * size,
-                            .ds = scratch + 3 * size + scores};
+                            .ds = scratch + 3 * size + scores,
+                            .capped = scratch + 3 * size + 2 * scores};
     fl_strip_read(strip.q, call->q, s, s->shape->scale);
     fl_strip_read(strip.dout, call->dout, s, 1.0f);
     fl_strip_read(strip.out, call->out, s, 1.0f);

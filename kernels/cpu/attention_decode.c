@@ -10,28 +10,32 @@ typedef struct decode_call {
     float *out;
     const float *q, *k_cache, *v_cache;
     const int32_t *lengths;
-    int64_t capacity, H, KV, D;
-    float scale;
+    int64_t capacity;
+    const fl_attn_shape *shape;
 } decode_call;
 
 static void decode_head(int64_t task, int slot, void *arg)
 {
     const decode_call *call = arg;
     const fl_vec_ops *vec = fl_isa_current()->vec;
-    int64_t s = task / call->KV, kv = task % call->KV, D = call->D;
-    int64_t group = call->H / call->KV, length = call->lengths[s], step = call->KV * D;
-    const float *q = call->q + (s * call->H + kv * group) * D;
-    float *out = call->out + (s * call->H + kv * group) * D;
-    const float *k = call->k_cache + (s * call->capacity * call->KV + kv) * D;
-    const float *v = call->v_cache + (s * call->capacity * call->KV + kv) * D;
+    const fl_attn_shape *shape = call->shape;
+    int64_t s = task / shape->KV, kv = task % shape->KV, D = shape->D;
+    int64_t group = shape->H / shape->KV, length = call->lengths[s], step = shape->KV * D;
+    int64_t first = shape->window > 0 && length > shape->window ? length - shape->window : 0;
+    const float *q = call->q + (s * shape->H + kv * group) * D;
+    float *out = call->out + (s * shape->H + kv * group) * D;
+    const float *k = call->k_cache + ((s * call->capacity + first) * shape->KV + kv) * D;
+    const float *v = call->v_cache + ((s * call->capacity + first) * shape->KV + kv) * D;
+    length -= first;
     float *scores = fl_scratch(slot, FL_SCRATCH_OP, group * length); // [group, length]
     // A key is read once and used for all heads of the group while it is in L1; so is a value.
     for (int64_t j = 0; j < length; j++) {
         for (int64_t g = 0; g < group; g++)
-            scores[g * length + j] = call->scale * vec->dot(q + g * D, k + j * step, D);
+            scores[g * length + j] = shape->scale * vec->dot(q + g * D, k + j * step, D);
     }
     for (int64_t g = 0; g < group; g++) {
         float *row = scores + g * length;
+        if (shape->softcap > 0) vec->softcap(row, shape->softcap, length);
         double sum = vec->exp_shift(row, vec->max(row, length), length);
         vec->scale(row, row, (float)(1.0 / sum), length);
     }
@@ -43,8 +47,7 @@ static void decode_head(int64_t task, int slot, void *arg)
 }
 
 void fl_cpu_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
-                             const int32_t *lengths, int64_t S, int64_t capacity, int64_t H,
-                             int64_t KV, int64_t D, float scale)
+                             const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
     decode_call call = {.out = out,
                         .q = q,
@@ -52,9 +55,6 @@ void fl_cpu_attention_decode(float *out, const float *q, const float *k_cache, c
                         .v_cache = v_cache,
                         .lengths = lengths,
                         .capacity = capacity,
-                        .H = H,
-                        .KV = KV,
-                        .D = D,
-                        .scale = scale};
-    fl_parallel_tasks(S * KV, decode_head, &call);
+                        .shape = shape};
+    fl_parallel_tasks(shape->S * shape->KV, decode_head, &call);
 }

@@ -19,7 +19,9 @@ fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv,
     s.q0 = index * tokens;
     s.q1 = s.q0 + tokens < length ? s.q0 + tokens : length;
     s.rows = (s.q1 - s.q0) * s.group;
-    s.stride = (s.q1 + FL_SCORE_ALIGN - 1) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    if (shape->window > 0 && s.q0 >= shape->window)
+        s.k0 = (s.q0 + 1 - shape->window) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    s.stride = (s.q1 - s.k0 + FL_SCORE_ALIGN - 1) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
     return s;
 }
 
@@ -62,7 +64,7 @@ static fl_operand scores(const float *p, const fl_strip *s, bool k_inner)
 
 static int64_t first_key(const fl_strip *s)
 {
-    return (s->start * s->shape->KV + s->kv) * s->shape->D;
+    return ((s->start + s->k0) * s->shape->KV + s->kv) * s->shape->D;
 }
 
 static fl_operand keys(const float *x, const fl_strip *s, bool k_inner)
@@ -81,11 +83,11 @@ void fl_strip_times_keys(float *out, const float *strip, const float *x, const f
                           .c = out,
                           .stride = s->stride,
                           .M = s->rows,
-                          .N = s->q1,
+                          .N = s->q1 - s->k0,
                           .K = s->shape->D,
                           .alpha = 1.0f,
                           .mask = FL_MASK_COLUMNS,
-                          .diagonal = s->q0,
+                          .diagonal = s->q0 - s->k0,
                           .group = s->group};
     fl_product_serial(&product, slot);
 }
@@ -98,10 +100,10 @@ void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_stri
                           .stride = s->shape->D,
                           .M = s->rows,
                           .N = s->shape->D,
-                          .K = s->q1,
+                          .K = s->q1 - s->k0,
                           .alpha = 1.0f,
                           .mask = FL_MASK_DEPTH,
-                          .diagonal = s->q0,
+                          .diagonal = s->q0 - s->k0,
                           .group = s->group};
     fl_product_serial(&product, slot);
 }
@@ -112,13 +114,13 @@ void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_str
                           .b = strip_rows(x, s, false),
                           .c = d + first_key(s),
                           .stride = s->shape->KV * s->shape->D,
-                          .M = s->q1,
+                          .M = s->q1 - s->k0,
                           .N = s->shape->D,
                           .K = s->rows,
                           .alpha = 1.0f,
                           .accumulate = true,
                           .mask = FL_MASK_START,
-                          .diagonal = s->q0,
+                          .diagonal = s->q0 - s->k0,
                           .group = s->group};
     fl_product_serial(&product, slot);
 }

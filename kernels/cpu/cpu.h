@@ -23,12 +23,18 @@ void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T
 void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
                  bool trans_a, bool trans_b, float alpha, float beta);
 void fl_cpu_add(float *y, const float *x, int64_t n);
+void fl_cpu_scale(float *x, float factor, int64_t n);
+void fl_cpu_softcap_fwd(float *x, float cap, int64_t n);
+void fl_cpu_softcap_bwd(float *d, const float *y, float cap, int64_t n);
 void fl_cpu_axpy(float *y, const float *x, float a, int64_t n);
 void fl_cpu_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
                     bool accumulate);
 void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n);
 void fl_cpu_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
                        const float *up, int64_t n);
+void fl_cpu_geglu_fwd(float *out, const float *gate, const float *up, int64_t n);
+void fl_cpu_geglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                      const float *up, int64_t n);
 void fl_cpu_rope(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
                  int64_t T, int64_t heads, int64_t D, bool inverse);
 void fl_cpu_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
@@ -38,8 +44,7 @@ void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, co
                           const fl_attn_shape *shape, float *scratch);
 int64_t fl_cpu_attention_bwd_scratch(const fl_attn_shape *shape);
 void fl_cpu_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
-                             const int32_t *lengths, int64_t S, int64_t capacity, int64_t H,
-                             int64_t KV, int64_t D, float scale);
+                             const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape);
 void fl_cpu_cross_entropy(double *loss, float *logits, const int32_t *target, const float *weight,
                           int64_t N, int64_t V, bool grad);
 void fl_cpu_argmax(int32_t *out, const float *logits, int64_t N, int64_t V);

@@ -34,6 +34,7 @@ typedef struct c_part {
                    kernels' height, so that 16 rows are 8 + 8 and not 14 + 2 */
     bool direct_a, direct_b; /* A is not packed; B is not packed but for a narrow last panel */
     float *pack_a, *pack_b;
+    float *unpacked; /* scratch for a quantised B */
 } c_part;
 
 /* Rows [i0, i1), columns [j0, j1) and depth [k0, k0 + kc) of a part, with packed A for these rows.
@@ -64,10 +65,15 @@ static void pack_a_block(const c_part *part, float *out, int64_t i0, int64_t i1,
  * is too narrow for that. */
 static void pack_b_block(const c_part *part, const c_block *block)
 {
+    const fl_operand *b = &part->product->b;
     int64_t nr = part->kernels->nr, columns = block->j1 - block->j0;
     int64_t first = part->direct_b ? columns / nr * nr : 0;
-    part->kernels->pack(part->pack_b + first * block->kc, nr, &part->product->b, block->j0 + first,
-                        columns - first, block->k0, block->kc, 1.0f);
+    if (b->quant)
+        fl_pack_quant(part->pack_b, nr, b, block->j0, columns, block->k0, block->kc,
+                      part->kernels->pack, part->unpacked);
+    else
+        part->kernels->pack(part->pack_b + first * block->kc, nr, b, block->j0 + first,
+                            columns - first, block->k0, block->kc, 1.0f);
 }
 
 /* Cuts off the depth that a mask makes void; an empty range leaves the tile out. */
@@ -180,8 +186,8 @@ static void run_part(c_part *part, int slot)
     if (rows <= 0 || columns <= 0) return;
     part->direct_a =
         kernels->direct && columns <= DIRECT_A_COLUMNS && p->a.dtype == FL_F32 && p->alpha == 1.0f;
-    part->direct_b =
-        rows <= DIRECT_B_ROWS && p->b.dtype == FL_F32 && !p->b.k_inner && !part->direct_a;
+    part->direct_b = rows <= DIRECT_B_ROWS && p->b.dtype == FL_F32 && !p->b.quant &&
+                     !p->b.k_inner && !part->direct_a;
     part->mr = ceil_div(rows, ceil_div(rows, part->direct_a ? kernels->direct_mr : kernels->mr));
     bool whole_a = rows * p->K <= WHOLE_A_FLOATS;
     int64_t mc = FL_GEMM_MC / part->mr * part->mr;
@@ -193,6 +199,7 @@ static void run_part(c_part *part, int slot)
     if (part->direct_a) a_floats = 0;
     part->pack_a = fl_scratch(slot, FL_SCRATCH_PACK_A, a_floats + FL_GEMM_PAD);
     part->pack_b = fl_scratch(slot, FL_SCRATCH_PACK_B, b_floats + FL_GEMM_PAD);
+    if (p->b.quant) part->unpacked = fl_scratch(slot, FL_SCRATCH_UNPACK, FL_UNPACK_FLOATS);
     multiply_part(part, whole_a, mc, nc);
 }
 

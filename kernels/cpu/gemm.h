@@ -9,7 +9,7 @@
 #ifndef FL_KERNELS_CPU_GEMM_H
 #define FL_KERNELS_CPU_GEMM_H
 
-#include "tensor/tensor.h"
+#include "tensor/quant.h"
 
 #include <stdbool.h>
 
@@ -28,8 +28,10 @@ enum {
 typedef struct fl_operand {
     const void *data;
     fl_dtype dtype;
-    int64_t stride; /* elements between lines of the storage */
-    bool k_inner;   /* true: (i, k) is at i * stride + k; false: at k * stride + i */
+    int64_t stride;        /* elements between lines of the storage */
+    bool k_inner;          /* true: (i, k) is at i * stride + k; false: at k * stride + i */
+    const fl_quant *quant; /* B only; not NULL: element 0 is its element `first` */
+    int64_t first;
 } fl_operand;
 
 /* Which part of a product matters when rows are queries and keys are masked: row r (a query)
@@ -69,6 +71,12 @@ void fl_pack_c(float *out, int64_t width, const fl_operand *from, int64_t i0, in
                int64_t k0, int64_t kc, float alpha);
 void fl_pack_avx2(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
                   int64_t k0, int64_t kc, float alpha);
+
+/* The same for a quantised operand, in pieces of at most FL_UNPACK_FLOATS that are widened into
+ * `unpacked` and then packed by `pack`; width <= FL_GEMM_MAX_NR, kc <= FL_GEMM_KC. */
+enum { FL_UNPACK_COLUMNS = 64, FL_UNPACK_FLOATS = FL_UNPACK_COLUMNS * FL_GEMM_KC };
+void fl_pack_quant(float *out, int64_t width, const fl_operand *from, int64_t i0, int64_t count,
+                   int64_t k0, int64_t kc, fl_pack_fn pack, float *unpacked);
 
 /* c[rows, nr] (+)= the sum over k < kc of a[k, rows] b[k, nr]; a is packed, line k of b is at
  * b + k * b_k (b_k = nr: packed), c has rows of `stride` elements. */

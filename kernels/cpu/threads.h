@@ -28,6 +28,7 @@ void fl_parallel_tasks(int64_t count, fl_task_fn fn, void *arg);
 typedef enum fl_scratch_kind {
     FL_SCRATCH_PACK_A,
     FL_SCRATCH_PACK_B,
+    FL_SCRATCH_UNPACK,
     FL_SCRATCH_OP,
     FL_SCRATCH_KINDS
 } fl_scratch_kind;

@@ -44,6 +44,16 @@ typedef struct fl_vec_ops {
     void (*swiglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
     void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
                        const float *up, int64_t n);
+    void (*geglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    void (*geglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
+                      const float *up, int64_t n);
+    /* x = cap tanh(x / cap);  d *= 1 - (y / cap)^2 */
+    void (*softcap)(float *x, float cap, int64_t n);
+    void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
+    /* out = q * absmax * FL_INT8_STEP */
+    void (*int8_widen)(float *out, const int8_t *q, float absmax, int64_t n);
+    /* out = NF4 values of n elements (even) in n / 2 bytes, times absmax */
+    void (*nf4_widen)(float *out, const uint8_t *q, float absmax, int64_t n);
     /* n elements, of which the first has number `first`, a multiple of 4; out may alias x */
     void (*dropout)(float *out, const float *x, int64_t first, int64_t n, const fl_dropout *d);
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,

@@ -13,7 +13,7 @@
  * Cephes' expf (Moshier); ln 2 in two pieces keeps r exact (Cody and Waite 1980).  2^n goes in as
  * two factors, so that neither overflows before the result does and small results are rounded once,
  * into the subnormal range.  NaN stays NaN: no comparison with it is true. */
-static inline float exp1(float x)
+static inline __attribute__((always_inline)) float exp1(float x)
 {
     const float shifter = 0x1.8p23f; // adding it leaves the rounded integer in the low bits
     x = x > 89.0f ? 89.0f : x;
@@ -171,6 +171,107 @@ static void vec_swiglu_bwd(float *dgate, float *dup, const float *dout, const fl
     }
 }
 
+/* gelu(z) = z sigmoid(2u), u = sqrt(2/pi) (z + 0.044715 z^3), since (1 + tanh(u)) / 2 is the
+ * sigmoid of 2u. */
+static void vec_geglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+{
+    const float slope = 2 * 0.7978845608f, cubic = 0.044715f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float z = gate[i];
+        out[i] = z / (1.0f + exp1(-slope * (z + cubic * z * z * z))) * up[i];
+    }
+}
+
+static void vec_geglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
+                          const float *up, int64_t n)
+{
+    const float slope = 2 * 0.7978845608f, cubic = 0.044715f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float z = gate[i], u = up[i], d = dout[i];
+        float sigmoid = 1.0f / (1.0f + exp1(-slope * (z + cubic * z * z * z)));
+        float inner = slope * (1.0f + 3.0f * cubic * z * z);
+        dgate[i] = d * u * sigmoid * (1.0f + z * (1.0f - sigmoid) * inner);
+        dup[i] = d * z * sigmoid;
+    }
+}
+
+/* Near zero the odd polynomial of Cephes' tanhf (Moshier), where the quotient would cancel. */
+static inline float tanh1(float x)
+{
+    float size = fabsf(x), square = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * square + 2.06390887954e-2f;
+    p = p * square - 5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square - 3.33332819422e-1f;
+    float inside = p * square * x + x;
+    float outside = 1.0f - 2.0f / (exp1(2.0f * size) + 1.0f);
+    return size < 0.625f ? inside : copysignf(outside, x);
+}
+
+static void vec_softcap(float *x, float cap, int64_t n)
+{
+    float inverse = 1.0f / cap;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = cap * tanh1(x[i] * inverse);
+}
+
+static void vec_softcap_bwd(float *restrict d, const float *restrict y, float cap, int64_t n)
+{
+    float inverse = 1.0f / cap;
+    for (int64_t i = 0; i < n; i++) {
+        float t = y[i] * inverse;
+        d[i] *= 1.0f - t * t;
+    }
+}
+
+static void vec_int8_widen(float *restrict out, const int8_t *restrict q, float absmax, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)q[i] * absmax * FL_INT8_STEP;
+}
+
+/* fl_nf4_values as constants, and both values of a byte by one look-up. */
+#define NF4_0  -1.0f
+#define NF4_1  -0.6961928009986877f
+#define NF4_2  -0.5250730514526367f
+#define NF4_3  -0.39491748809814453f
+#define NF4_4  -0.28444138169288635f
+#define NF4_5  -0.18477343022823334f
+#define NF4_6  -0.09105003625154495f
+#define NF4_7  0.0f
+#define NF4_8  0.07958029955625534f
+#define NF4_9  0.16093020141124725f
+#define NF4_10 0.24611230194568634f
+#define NF4_11 0.33791524171829224f
+#define NF4_12 0.44070982933044434f
+#define NF4_13 0.5626170039176941f
+#define NF4_14 0.7229568362236023f
+#define NF4_15 1.0f
+
+#define PAIR(high, low)       \
+    {                         \
+        NF4_##high, NF4_##low \
+    }
+#define PAIRS(h)                                                                                \
+    PAIR(h, 0), PAIR(h, 1), PAIR(h, 2), PAIR(h, 3), PAIR(h, 4), PAIR(h, 5), PAIR(h, 6),         \
+        PAIR(h, 7), PAIR(h, 8), PAIR(h, 9), PAIR(h, 10), PAIR(h, 11), PAIR(h, 12), PAIR(h, 13), \
+        PAIR(h, 14), PAIR(h, 15)
+static const float nf4_pairs[256][2] = {
+    PAIRS(0), PAIRS(1), PAIRS(2),  PAIRS(3),  PAIRS(4),  PAIRS(5),  PAIRS(6),  PAIRS(7),
+    PAIRS(8), PAIRS(9), PAIRS(10), PAIRS(11), PAIRS(12), PAIRS(13), PAIRS(14), PAIRS(15)};
+
+static void vec_nf4_widen(float *restrict out, const uint8_t *restrict q, float absmax, int64_t n)
+{
+    for (int64_t i = 0; i < n / 2; i++) {
+        const float *pair = nf4_pairs[q[i]];
+        out[2 * i] = pair[0] * absmax;
+        out[2 * i + 1] = pair[1] * absmax;
+    }
+}
+
 /* Words of `blocks` neighbouring blocks of a stream: fl_rng_block (base/rng.c) for many blocks side
  * by side; the tests hold one against the other. */
 static void philox(uint32_t *words, const fl_rng *rng, uint64_t first, int64_t blocks)
@@ -247,6 +348,12 @@ const fl_vec_ops VEC_TABLE = {
     .softmax_bwd_row = vec_softmax_bwd_row,
     .swiglu_fwd = vec_swiglu_fwd,
     .swiglu_bwd = vec_swiglu_bwd,
+    .geglu_fwd = vec_geglu_fwd,
+    .geglu_bwd = vec_geglu_bwd,
+    .softcap = vec_softcap,
+    .softcap_bwd = vec_softcap_bwd,
+    .int8_widen = vec_int8_widen,
+    .nf4_widen = vec_nf4_widen,
     .dropout = vec_dropout,
     .adamw = vec_adamw,
 };

@@ -16,6 +16,10 @@
 static const fl_conf_row model_rows[] = {
     {"model_name_or_path", FL_CONF_STRING, DATA(model_name_or_path), "", 0, 0, NULL,
      "folder of the base model as Hugging Face lays it out (config.json, safetensors, tokenizer)"},
+    {"load_in_8bit", FL_CONF_BOOL, DATA(load_in_8bit), "false", 0, 0, NULL,
+     "keep the linears of the layers in int8, an absmax per row; computed at load"},
+    {"load_in_4bit", FL_CONF_BOOL, DATA(load_in_4bit), "false", 0, 0, NULL,
+     "keep them in NF4, blocks of 64 with double quantisation; computed at load"},
 };
 static const fl_conf_row data_rows[] = {
     {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
@@ -37,8 +41,12 @@ static const fl_conf_row lora_rows[] = {
      "LoRA alpha; the update is scaled by alpha / r"},
     {"lora_dropout", FL_CONF_FLOAT, LORA(lora_dropout), "0.05", 0, 0.99, NULL,
      "dropout on the input of LoRA's A"},
-    {"target_modules", FL_CONF_LIST, LORA(target_modules), "q_proj,v_proj", 0, 0, NULL,
-     "adapted linears: q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"},
+    {"use_rslora", FL_CONF_BOOL, LORA(use_rslora), "false", 0, 0, NULL,
+     "scale the update by alpha / sqrt(r) instead"},
+    {"target_modules", FL_CONF_LIST, LORA(target_modules), "", 0, 0, NULL,
+     "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
+     "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
+     "and v_proj (Phi-3: qkv_proj)"},
 };
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
@@ -55,10 +63,6 @@ static const fl_conf_row log_rows[] = {
      "how much the terminal shows"},
 };
 static const fl_conf_row reference_rows[] = {
-    {"load_in_8bit", FL_CONF_BOOL, REF(load_in_8bit), "false", 0, 0, NULL,
-     "not available: must be false"},
-    {"load_in_4bit", FL_CONF_BOOL, REF(load_in_4bit), "false", 0, 0, NULL,
-     "not available: must be false"},
     {"log_with", FL_CONF_STRING, REF(ignored_text), "none", 0, 0, NULL, "ignored"},
     {"logging_steps", FL_CONF_INT, REF(ignored_number), "100", 0, 1e9, NULL, "ignored"},
     {"num_train_epochs", FL_CONF_INT, REF(ignored_number), "3", 0, 1e9, NULL, "ignored"},
@@ -123,8 +127,8 @@ static fl_status check(const fl_options *o)
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
-    FL_CHECK(!o->reference.load_in_8bit && !o->reference.load_in_4bit, FL_ERR_UNSUPPORTED,
-             "load_in_8bit and load_in_4bit are not supported: the base stays as it is stored");
+    FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
+             "load_in_8bit and load_in_4bit are both true: the base has one format");
     /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
     FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),

@@ -10,10 +10,11 @@
 typedef struct fl_data_options {
     const char *model_name_or_path, *dataset_name, *local_data_dir, *template;
     int64_t dataset_sample, seq_length;
+    bool load_in_8bit, load_in_4bit;
 } fl_data_options;
 
 typedef struct fl_lora_options {
-    bool use_peft;
+    bool use_peft, use_rslora;
     int64_t peft_lora_r, peft_lora_alpha;
     double lora_dropout;
     fl_conf_list target_modules;
@@ -26,7 +27,7 @@ typedef struct fl_run_options {
 
 /* Options of the reference that its command lines carry and that change nothing here. */
 typedef struct fl_reference_options {
-    bool load_in_8bit, load_in_4bit, ignored_flag;
+    bool ignored_flag;
     int64_t ignored_number;
     const char *ignored_text;
 } fl_reference_options;

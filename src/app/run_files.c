@@ -287,12 +287,15 @@ fl_status fl_run_files_open(fl_run *run, bool fresh)
 static fl_status save_adapter(const fl_run *run, const char *name)
 {
     const fl_lora_options *lora = &run->options.lora;
+    const char *modules[FL_NUM_MODULES];
+    size_t num_modules = fl_lora_target_names(&run->lora, &run->model_config, modules);
     fl_adapter_info info = {.lora_r = (int)lora->peft_lora_r,
                             .lora_alpha = (double)lora->peft_lora_alpha,
                             .lora_dropout = lora->lora_dropout,
                             .base_model = run->options.data.model_name_or_path,
-                            .target_modules = lora->target_modules.items,
-                            .num_target_modules = lora->target_modules.count};
+                            .use_rslora = lora->use_rslora,
+                            .target_modules = modules,
+                            .num_target_modules = num_modules};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
     if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);

@@ -75,8 +75,9 @@ static fl_status open_adapter(fl_run *run)
              fl_tokenizer_vocab_size(run->tokenizer), (long long)run->model_config.vocab_size);
     run->lora = (fl_lora_config){.r = o->lora.peft_lora_r,
                                  .alpha = (double)o->lora.peft_lora_alpha,
+                                 .rslora = o->lora.use_rslora,
                                  .dropout = (float)o->lora.lora_dropout};
-    FL_TRY(fl_lora_set_targets(&run->lora, o->lora.target_modules.items,
+    FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
     return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
 }
@@ -88,6 +89,11 @@ static int64_t longest_sequence(const fl_run *run)
     if (run->eval_set.count == 0) return longest;
     int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
     return answered > longest ? answered : longest;
+}
+
+static fl_format format_asked(const fl_options *o)
+{
+    return o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
 }
 
 /* The model's own check would blame seq_length for what evaluation asks for. */
@@ -108,7 +114,8 @@ static fl_status open_model(fl_run *run)
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     fl_backend_set_threads((int)o->run.threads);
-    FL_TRY(fl_model_open(&run->model, o->data.model_name_or_path, run->ops, longest_sequence(run)));
+    FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
+                            longest_sequence(run), format_asked(o)));
     int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};
@@ -246,6 +253,20 @@ static host_plan plan_host(const fl_run *run)
     return plan;
 }
 
+/* How the base is kept, for people. */
+typedef struct base_text {
+    const char *format, *place;
+} base_text;
+
+static base_text base_words(const fl_run *run)
+{
+    static const char *const names[] = {"as stored", "with linears in int8", "with linears in NF4"};
+    fl_format asked = format_asked(&run->options), stored = run->model_config.stored;
+    bool made = asked != FL_STORED && stored == FL_STORED;
+    return (base_text){.format = names[made ? asked : stored],
+                       .place = made ? "linears of its own, the rest a shared map" : "shared map"};
+}
+
 static double megabytes(int64_t bytes)
 {
     return (double)bytes / 1e6;
@@ -262,9 +283,9 @@ fl_status fl_run_describe(fl_run *run)
             values[i] /= size - 1;
     }
     const fl_options *o = &run->options;
-    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB as stored",
-            o->data.model_name_or_path, (long long)run->model_config.num_layers,
-            (double)plan.parameters / 1e6, megabytes(plan.weight_bytes));
+    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
+            (long long)run->model_config.num_layers, (double)plan.parameters / 1e6,
+            megabytes(plan.weight_bytes), base_words(run).format);
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
             o->data.dataset_name, run->dataset->count, run->dataset->kind,
             (long long)run->examples->max_length, run->examples->num_targets,
@@ -282,9 +303,9 @@ fl_status fl_run_describe(fl_run *run)
             (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
-    FL_INFO("memory    per training rank: base %.1f MB (shared map), activations %.1f MB, "
+    FL_INFO("memory    per training rank: base %.1f MB (%s), activations %.1f MB, "
             "adapter with gradients and moments %.1f MB",
-            megabytes(plan.weight_bytes), megabytes(plan.activation_bytes),
+            megabytes(plan.weight_bytes), base_words(run).place, megabytes(plan.activation_bytes),
             megabytes(plan.adapter_bytes));
     return FL_OK;
 }

@@ -99,7 +99,7 @@ void fl_session_describe(const fl_session *s, int64_t num_sequences, int64_t cap
             (double)fl_model_parameter_count(s->model) / 1e6, megabytes(s->model->weight_bytes));
     if (s->live_adapter)
         FL_INFO("adapter   LoRA r %lld, scale %g, %zu parameters", (long long)s->lora.r,
-                s->lora.alpha / (double)s->lora.r, s->adapter.count);
+                (double)fl_lora_scale(&s->lora), s->adapter.count);
     FL_INFO(
         "memory    activations %.1f MB, key/value cache %.1f MB for %lld sequences of %lld tokens",
         megabytes(fl_decoder_plan_bytes(s->model, &s->lora, &limits)),

@@ -18,14 +18,19 @@
 #define FL_BACKEND_OPS_H
 
 #include "base/rng.h"
-#include "tensor/tensor.h"
+#include "tensor/quant.h"
 
 /* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
- * dtype F32, F16 or BF16; the GEMM widens while it packs panels, there is no widened copy. */
+ * dtype F32, F16 or BF16, or int8 or NF4; the GEMM widens while it packs panels, there is no
+ * widened copy. */
 typedef struct fl_weight {
     const void *data; /* backend memory, possibly a read-only file map, aligned to its element */
     fl_dtype dtype;
+    const fl_quant *quant; /* not NULL: data and dtype are not read, and the matrix begins at
+                              element `first` of the quantised one, which has as many columns */
+    int64_t first;
     int64_t rows, cols;
+    const float *bias; /* [rows], added by linear_fwd; NULL: none */
 } fl_weight;
 
 /* A packed batch for attention: sequence s has the tokens cu[s] <= t < cu[s+1]; empty sequences are
@@ -35,6 +40,8 @@ typedef struct fl_attn_shape {
     int64_t S, T;
     int64_t H, KV, D; /* H is a multiple of KV; query head h reads key/value head h / (H / KV) */
     float scale;      /* 1/sqrt(D) as a rule */
+    float softcap;    /* score = softcap * tanh(scale q k / softcap); 0: score = scale q k */
+    int64_t window;   /* a query sees the last `window` keys, its own included; 0: all before it */
 } fl_attn_shape;
 
 /* AdamW in the form of the reference (bias correction outside, eps not corrected):
@@ -58,7 +65,7 @@ typedef struct fl_backend_ops {
     void (*zero)(void *data, size_t bytes);
 
     /* -- embedding and rows ------------------------------------------------------------------- */
-    /* out[T,C] = table[ids[t], :].  overwrite */
+    /* out[T,C] = table[ids[t], :]; the table is not quantised.  overwrite */
     void (*embedding)(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
     /* out[N,C] = x[rows[n], :].  overwrite */
     void (*gather_rows)(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);
@@ -76,7 +83,7 @@ typedef struct fl_backend_ops {
                         const float *rstd, int64_t T, int64_t C);
 
     /* -- matrix products ---------------------------------------------------------------------- */
-    /* y[T,rows] = x[T,cols] W^T (+ y when accumulate). */
+    /* y[T,rows] = x[T,cols] W^T + bias (+ y when accumulate). */
     void (*linear_fwd)(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate);
     /* dx[T,cols] = dy[T,rows] W (+ dx when accumulate). */
     void (*linear_bwd)(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate);
@@ -88,6 +95,12 @@ typedef struct fl_backend_ops {
     /* -- element-wise ------------------------------------------------------------------------- */
     /* y[i] += x[i] */
     void (*add)(float *y, const float *x, int64_t n);
+    /* x[i] *= factor */
+    void (*scale)(float *x, float factor, int64_t n);
+    /* x[i] = cap * tanh(x[i] / cap); cap > 0 */
+    void (*softcap_fwd)(float *x, float cap, int64_t n);
+    /* d[i] *= 1 - (y[i] / cap)^2, y what softcap_fwd left */
+    void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
     /* y[i] += a * x[i], the product unrounded or rounded to fp32 */
     void (*axpy)(float *y, const float *x, float a, int64_t n);
     /* out[i] = keep(i) ? x[i] / (1-p) : 0, keep(i) = word (i mod 4) of block i/4 of the stream
@@ -100,6 +113,11 @@ typedef struct fl_backend_ops {
      * alias up, dgate or dup may alias dout.  overwrite */
     void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
                        const float *up, int64_t n);
+    /* The same with gelu(z) = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) for silu: the form that
+     * Hugging Face calls gelu_pytorch_tanh. */
+    void (*geglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    void (*geglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
+                      const float *up, int64_t n);
 
     /* -- attention ---------------------------------------------------------------------------- */
     /* Rotates pairs (i, i + D/2) of each head of x[T,heads,D] in place by the angle
@@ -118,10 +136,10 @@ typedef struct fl_backend_ops {
                           const fl_attn_shape *shape, float *scratch);
     int64_t (*attention_bwd_scratch)(const fl_attn_shape *shape);
     /* One new token per sequence against a cache.  q[S,H,D]; cache k,v[S,capacity,KV,D] holds
-     * lengths[s] entries, the new one included.  out[S,H,D].  overwrite */
+     * lengths[s] entries, the new one included.  out[S,H,D].  cu and T of the shape are not read.
+     * overwrite */
     void (*attention_decode)(float *out, const float *q, const float *k_cache, const float *v_cache,
-                             const int32_t *lengths, int64_t S, int64_t capacity, int64_t H,
-                             int64_t KV, int64_t D, float scale);
+                             const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape);
 
     /* -- loss --------------------------------------------------------------------------------- */
     /* In place on logits[N,V]: loss[n] = logsumexp(logits[n]) - logits[n,target[n]], and when grad

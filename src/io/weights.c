@@ -192,6 +192,12 @@ bool fl_weights_has(const fl_weights *weights, const char *name)
     return find(weights, name) != NULL;
 }
 
+const fl_tensor *fl_weights_find(const fl_weights *weights, const char *name)
+{
+    const entry *found = find(weights, name);
+    return found ? found->tensor : NULL;
+}
+
 fl_status fl_weights_get(const fl_weights *weights, const char *name, int ndim, const int64_t *dim,
                          const fl_tensor **out)
 {

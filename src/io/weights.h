@@ -20,6 +20,9 @@ void fl_weights_close(fl_weights *weights); /* accepts NULL; ends all its tensor
 size_t fl_weights_count(const fl_weights *weights);
 bool fl_weights_has(const fl_weights *weights, const char *name);
 
+/* The tensor of that name in whatever type and shape, borrowed; NULL: there is none. */
+const fl_tensor *fl_weights_find(const fl_weights *weights, const char *name);
+
 /* *out = the tensor, borrowed, with exactly this shape and of dtype F32, F16 or BF16 (so that
  * fl_to_f32 can read it).  Errors: FL_ERR_INPUT when it is missing or has another shape,
  * FL_ERR_UNSUPPORTED for another dtype. */

@@ -2,22 +2,28 @@
 
 #include "model/decoder_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Offsets of every A and B in the adapter: the order of fl_lora_create. */
 static void place_slots(fl_decoder *d)
 {
+    const fl_model_config *c = &d->model->config;
     size_t offset = 0, R = (size_t)d->lora.r;
-    for (int64_t l = 0; l < d->model->config.num_layers; l++)
+    for (int64_t l = 0; l < c->num_layers; l++)
         for (int m = 0; m < FL_NUM_MODULES; m++) {
             if (!d->lora.target[m]) continue;
             int64_t rows, cols;
-            fl_module_shape((fl_module)m, &d->model->config, &rows, &cols);
-            d->layers[l].slot[m].a = offset;
-            offset += R * (size_t)cols;
-            d->layers[l].slot[m].b = offset;
-            offset += (size_t)rows * R;
+            fl_module holder = c->family->linear[m].holder;
+            fl_lora_slot *slot = d->layers[l].slot;
+            fl_module_shape((fl_module)m, c, &rows, &cols);
+            if ((int)holder == m) {
+                slot[m].a = offset;
+                slot[m].b = offset + R * (size_t)cols;
+                offset = slot[m].b + R * (size_t)fl_holder_rows(holder, c);
+            } else {
+                slot[m].a = slot[holder].a;
+                slot[m].b = slot[holder].b + R * (size_t)fl_module_row((fl_module)m, c);
+            }
         }
 }
 
@@ -97,7 +103,8 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
                                .H = c->num_heads,
                                .KV = c->num_kv_heads,
                                .D = c->head_dim,
-                               .scale = 1.0f / sqrtf((float)c->head_dim)};
+                               .scale = c->attn_scale,
+                               .softcap = c->attn_softcap};
     return FL_OK;
 }
 
@@ -122,10 +129,14 @@ static void loss_chunk(fl_decoder *d, int64_t begin, int64_t n, bool grad)
     const fl_backend_ops *ops = d->ops;
     const fl_model *m = d->model;
     int64_t C = m->config.hidden_size;
+    float cap = m->config.final_softcap;
+    size_t logits_bytes = (size_t)(n * m->config.vocab_size) * sizeof(float);
     fl_decoder_head(d, d->loss_rows + begin, n);
+    if (grad && cap > 0) ops->copy(d->capped, d->logits, logits_bytes);
     ops->cross_entropy(d->rows_loss, d->logits, d->targets + begin, d->weights + begin, n,
                        m->config.vocab_size, grad);
     if (!grad) return;
+    if (cap > 0) ops->softcap_bwd(d->logits, d->capped, cap, n * m->config.vocab_size);
     ops->linear_bwd(d->rows_norm, d->logits, &m->head, n, false);
     ops->zero(d->rows_dx, (size_t)(n * C) * sizeof(float));
     ops->rmsnorm_bwd(d->rows_dx, d->rows_norm, d->rows_x, m->final_norm, d->rows_rstd, n, C);

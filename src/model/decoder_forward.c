@@ -1,11 +1,13 @@
-/* The forward pass, layer by layer (pre-norm Llama decoder; RMSNorm, RoPE, SwiGLU, no biases). */
+/* The forward pass, layer by layer: a pre-norm decoder with RMSNorm, RoPE and a gated MLP; what
+ * families add is read from the model's config and from the norms that are there. */
 #include "model/decoder_internal.h"
 
 fl_rng fl_decoder_dropout_stream(const fl_decoder *d, int64_t layer, fl_module module)
 {
     const fl_dropout_keys *keys = d->keys;
     return fl_rng_make(keys->seed, FL_PURPOSE_DROPOUT, keys->round, keys->client, keys->step,
-                       (uint64_t)(layer * FL_NUM_MODULES + (int64_t)module));
+                       (uint64_t)(layer * FL_NUM_MODULES +
+                                  (int64_t)d->model->config.family->linear[module].holder));
 }
 
 void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y, const float *x,
@@ -17,21 +19,61 @@ void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y,
     ops->linear_fwd(y, x, w, T, accumulate);
     if (!d->adapter || !d->lora.target[module]) return;
     fl_lora_slot *slot = &d->layers[layer].slot[module];
-    if (d->keys) {
-        fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
-        ops->dropout(d->dropped, x, T * w->cols, d->lora.dropout, &stream, false);
-        x = d->dropped;
-    }
-    float scale = (float)(d->lora.alpha / (double)R);
-    ops->gemm(slot->t, x, d->adapter + slot->a, T, R, w->cols, false, true, 1.0f, 0.0f);
-    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true, scale, 1.0f);
+    if (d->model->config.family->linear[module].holder == module) {
+        if (d->keys) {
+            fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
+            ops->dropout(d->dropped, x, T * w->cols, d->lora.dropout, &stream, false);
+            x = d->dropped;
+        }
+        ops->gemm(slot->t, x, d->adapter + slot->a, T, R, w->cols, false, true, 1.0f, 0.0f);
+    } /* else the holder, which came first, has left x A^T in the t they share */
+    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true, fl_lora_scale(&d->lora),
+              1.0f);
+}
+
+void fl_decoder_activate(fl_decoder *d, float *out, const float *gate, const float *up)
+{
+    const fl_model_config *c = &d->model->config;
+    int64_t n = d->shape.T * c->intermediate_size;
+    if (c->family->activation == FL_GELU_TANH)
+        d->ops->geglu_fwd(out, gate, up, n);
+    else
+        d->ops->swiglu_fwd(out, gate, up, n);
 }
 
 void fl_decoder_attend_packed(fl_decoder *d, int64_t l, void *context)
 {
     (void)context;
     fl_layer_state *s = &d->layers[l];
+    d->shape.window = fl_model_window(&d->model->config, l);
     d->ops->attention_fwd(s->att, s->lse, s->q, s->k, s->v, &d->shape);
+}
+
+/* out[T, heads*D] = the linear of the normalised input, through the norm of each head if any. */
+static void project_heads(fl_decoder *d, int64_t l, fl_module module, fl_norm norm, float *out)
+{
+    const fl_model_config *c = &d->model->config;
+    const fl_layer_state *s = &d->layers[l];
+    const float *w = d->model->layers[l].norm[norm];
+    fl_decoder_linear(d, l, module, w ? s->before[norm] : out, d->norm, false);
+    int64_t heads = norm == FL_NORM_QUERY ? c->num_heads : c->num_kv_heads;
+    if (w)
+        d->ops->rmsnorm_fwd(out, s->rstd[norm], s->before[norm], w, d->shape.T * heads, c->head_dim,
+                            c->rms_norm_eps);
+}
+
+/* residual[T, C] += the linear of x, through the norm behind the block if any. */
+static void add_block(fl_decoder *d, int64_t l, fl_module module, fl_norm norm, float *residual,
+                      const float *x)
+{
+    const fl_model_config *c = &d->model->config;
+    const fl_layer_state *s = &d->layers[l];
+    const float *w = d->model->layers[l].norm[norm];
+    int64_t T = d->shape.T, C = c->hidden_size;
+    fl_decoder_linear(d, l, module, w ? s->before[norm] : residual, x, !w);
+    if (!w) return;
+    d->ops->rmsnorm_fwd(d->norm, s->rstd[norm], s->before[norm], w, T, C, c->rms_norm_eps);
+    d->ops->add(residual, d->norm, T * C);
 }
 
 static void rope_all(fl_decoder *d, fl_layer_state *s)
@@ -52,27 +94,30 @@ static void forward_layer(fl_decoder *d, int64_t l, float *out, fl_attend *atten
     int64_t T = d->shape.T, C = c->hidden_size;
     size_t residual_bytes = (size_t)(T * C) * sizeof(float);
 
-    ops->rmsnorm_fwd(d->norm, s->rstd1, s->x_in, w->input_norm, T, C, c->rms_norm_eps);
-    fl_decoder_linear(d, l, FL_Q_PROJ, s->q, d->norm, false);
-    fl_decoder_linear(d, l, FL_K_PROJ, s->k, d->norm, false);
+    ops->rmsnorm_fwd(d->norm, s->rstd1, s->x_in, w->norm[FL_NORM_ATTENTION], T, C, c->rms_norm_eps);
+    project_heads(d, l, FL_Q_PROJ, FL_NORM_QUERY, s->q);
+    project_heads(d, l, FL_K_PROJ, FL_NORM_KEY, s->k);
     fl_decoder_linear(d, l, FL_V_PROJ, s->v, d->norm, false);
     rope_all(d, s);
     attend(d, l, context);
     ops->copy(s->x_mid, s->x_in, residual_bytes);
-    fl_decoder_linear(d, l, FL_O_PROJ, s->x_mid, s->att, true);
+    add_block(d, l, FL_O_PROJ, FL_NORM_AFTER_ATTENTION, s->x_mid, s->att);
 
-    ops->rmsnorm_fwd(d->norm, s->rstd2, s->x_mid, w->post_norm, T, C, c->rms_norm_eps);
+    ops->rmsnorm_fwd(d->norm, s->rstd2, s->x_mid, w->norm[FL_NORM_MLP], T, C, c->rms_norm_eps);
     fl_decoder_linear(d, l, FL_GATE_PROJ, s->gate, d->norm, false);
     fl_decoder_linear(d, l, FL_UP_PROJ, s->up, d->norm, false);
-    ops->swiglu_fwd(d->act, s->gate, s->up, T * c->intermediate_size);
+    fl_decoder_activate(d, d->act, s->gate, s->up);
     ops->copy(out, s->x_mid, residual_bytes);
-    fl_decoder_linear(d, l, FL_DOWN_PROJ, out, d->act, true);
+    add_block(d, l, FL_DOWN_PROJ, FL_NORM_AFTER_MLP, out, d->act);
 }
 
 void fl_decoder_run_layers(fl_decoder *d, fl_attend *attend, void *context)
 {
-    int64_t num_layers = d->model->config.num_layers;
-    d->ops->embedding(d->layers[0].x_in, &d->model->embedding, d->ids, d->shape.T);
+    const fl_model_config *c = &d->model->config;
+    int64_t num_layers = c->num_layers;
+    float *x = d->layers[0].x_in;
+    d->ops->embedding(x, &d->model->embedding, d->ids, d->shape.T);
+    if (c->embedding_scale != 1) d->ops->scale(x, c->embedding_scale, d->shape.T * c->hidden_size);
     for (int64_t l = 0; l < num_layers; l++) {
         float *out = l + 1 < num_layers ? d->layers[l + 1].x_in : d->x_out;
         forward_layer(d, l, out, attend, context);
@@ -87,4 +132,6 @@ void fl_decoder_head(fl_decoder *d, const int32_t *rows, int64_t N)
     d->ops->rmsnorm_fwd(d->rows_norm, d->rows_rstd, d->rows_x, m->final_norm, N, C,
                         m->config.rms_norm_eps);
     d->ops->linear_fwd(d->logits, d->rows_norm, &m->head, N, false);
+    if (m->config.final_softcap > 0)
+        d->ops->softcap_fwd(d->logits, m->config.final_softcap, N * m->config.vocab_size);
 }

@@ -21,6 +21,9 @@ typedef struct fl_layer_state {
     float *x_mid;     /* [T, C] residual before the MLP */
     float *rstd2;     /* [T] */
     float *gate, *up; /* [T, F] */
+    /* where the family has the norm: what goes into it, and its rstd */
+    float *before[FL_NUM_NORMS]; /* query [T, H*D], key [T, KV*D], after a block [T, C] */
+    float *rstd[FL_NUM_NORMS];   /* [T, H], [T, KV], [T] */
     fl_lora_slot slot[FL_NUM_MODULES];
 } fl_layer_state;
 
@@ -46,11 +49,14 @@ struct fl_decoder {
     float *dact, *dup;   /* [T, F] */
     float *dq, *dk, *dv; /* as q, k, v */
     float *datt;         /* [T, H*D] */
+    float *dheads;       /* [T, H*D] gradient before a head norm; NULL: the family has none */
+    float *dblock;       /* [T, C] gradient before a block's norm; NULL as above */
     float *dt;           /* [T, R] */
     float *attn_scratch;
 
     /* loss, FL_LOSS_CHUNK rows */
     float *rows_x, *rows_norm, *rows_rstd, *rows_dx, *logits;
+    float *capped; /* a copy of the logits for the slope of their cap; NULL: no cap */
     double *rows_loss;
 
     /* device copies of the batch */
@@ -83,6 +89,9 @@ void fl_decoder_head(fl_decoder *decoder, const int32_t *rows, int64_t N);
 /* y = x W^T + lora (accumulate: +=), keeping x A^T.  x [T, cols], y [T, rows]. */
 void fl_decoder_linear(fl_decoder *decoder, int64_t layer, fl_module module, float *y,
                        const float *x, bool accumulate);
+
+/* out = activation(gate) * up, [T, F] */
+void fl_decoder_activate(fl_decoder *decoder, float *out, const float *gate, const float *up);
 
 /* The stream of dropout words of one adapted linear in the running pass. */
 fl_rng fl_decoder_dropout_stream(const fl_decoder *decoder, int64_t layer, fl_module module);

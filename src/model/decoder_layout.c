@@ -20,6 +20,23 @@ static float *take_floats(cursor *at, int64_t rows, int64_t cols)
     return take(at, (size_t)rows * (size_t)cols, sizeof(float));
 }
 
+/* The norms that only some families have; the others are recomputed from the residual. */
+static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
+{
+    const fl_model_config *c = &d->model->config;
+    const int64_t groups[FL_NUM_NORMS] = {[FL_NORM_QUERY] = c->num_heads,
+                                          [FL_NORM_KEY] = c->num_kv_heads,
+                                          [FL_NORM_AFTER_ATTENTION] = 1,
+                                          [FL_NORM_AFTER_MLP] = 1};
+    for (int n = 0; n < FL_NUM_NORMS; n++) {
+        if (!c->family->norm[n] || groups[n] == 0) continue;
+        int64_t rows = d->limits.max_tokens * groups[n];
+        bool heads = n == FL_NORM_QUERY || n == FL_NORM_KEY;
+        layer->before[n] = take_floats(at, rows, heads ? c->head_dim : c->hidden_size);
+        layer->rstd[n] = take_floats(at, rows, 1);
+    }
+}
+
 static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
 {
     const fl_model_config *c = &d->model->config;
@@ -36,8 +53,12 @@ static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
     layer->rstd2 = take_floats(at, T, 1);
     layer->gate = take_floats(at, T, c->intermediate_size);
     layer->up = take_floats(at, T, c->intermediate_size);
-    for (int m = 0; m < FL_NUM_MODULES; m++)
-        if (d->lora.target[m]) layer->slot[m].t = take_floats(at, T, d->lora.r);
+    layout_norms(at, d, layer);
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        fl_module holder = c->family->linear[m].holder;
+        if (!d->lora.target[m]) continue;
+        layer->slot[m].t = (int)holder == m ? take_floats(at, T, d->lora.r) : layer->slot[holder].t;
+    }
 }
 
 static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
@@ -64,6 +85,8 @@ static void layout_backward(cursor *at, fl_decoder *d)
     d->dv = take_floats(at, T, KVD);
     d->datt = take_floats(at, T, HD);
     d->dt = take_floats(at, T, d->lora.r);
+    if (c->family->norm[FL_NORM_QUERY]) d->dheads = take_floats(at, T, HD);
+    if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_floats(at, T, c->hidden_size);
     fl_attn_shape largest = {.S = d->limits.max_sequences,
                              .T = T,
                              .H = c->num_heads,
@@ -112,6 +135,8 @@ size_t fl_decoder_layout(fl_decoder *d, char *base)
     d->rows_rstd = take_floats(&at, FL_LOSS_CHUNK, 1);
     d->rows_dx = take_floats(&at, FL_LOSS_CHUNK, C);
     d->logits = take_floats(&at, FL_LOSS_CHUNK, c->vocab_size);
+    if (c->final_softcap > 0 && d->limits.backward)
+        d->capped = take_floats(&at, FL_LOSS_CHUNK, c->vocab_size);
     d->rows_loss = take(&at, FL_LOSS_CHUNK, sizeof *d->rows_loss);
     layout_batch(&at, d);
     return at.used;

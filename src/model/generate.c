@@ -197,24 +197,25 @@ static void attend_step(fl_decoder *d, int64_t layer, void *context)
     for (int64_t s = 0; s < shape->S; s++)
         store(g, layer, s, g->pos[s], s, 1);
     fl_layer_state *state = &d->layers[layer];
+    d->shape.window = fl_model_window(&d->model->config, layer);
     d->ops->attention_decode(state->att, state->q, cache_of(g, layer, false, 0),
-                             cache_of(g, layer, true, 0), g->device_lengths, shape->S, g->capacity,
-                             shape->H, shape->KV, shape->D, shape->scale);
+                             cache_of(g, layer, true, 0), g->device_lengths, g->capacity, shape);
 }
 
 /* The tokens share one cache, so each is a call of its own, seeing the entries up to itself. */
 static void attend_piece(fl_decoder *d, int64_t layer, void *context)
 {
     fl_generator *g = context;
-    const fl_attn_shape *shape = &d->shape;
+    fl_attn_shape shape = d->shape;
     fl_layer_state *state = &d->layers[layer];
-    int64_t HD = shape->H * shape->D;
-    store(g, layer, g->first, g->pos[0], 0, shape->T);
-    for (int64_t t = 0; t < shape->T; t++)
-        d->ops->attention_decode(state->att + t * HD, state->q + t * HD,
-                                 cache_of(g, layer, false, g->first),
-                                 cache_of(g, layer, true, g->first), g->device_lengths + t, 1,
-                                 g->capacity, shape->H, shape->KV, shape->D, shape->scale);
+    int64_t HD = shape.H * shape.D;
+    store(g, layer, g->first, g->pos[0], 0, shape.T);
+    shape.S = 1;
+    shape.window = fl_model_window(&d->model->config, layer);
+    for (int64_t t = 0; t < shape.T; t++)
+        d->ops->attention_decode(
+            state->att + t * HD, state->q + t * HD, cache_of(g, layer, false, g->first),
+            cache_of(g, layer, true, g->first), g->device_lengths + t, g->capacity, &shape);
 }
 
 /* Runs ids[T] as sequences first .. first + S - 1; g->cu, pos and visible are set. */

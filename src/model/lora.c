@@ -4,26 +4,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
-
-static const struct {
-    const char *name, *path;
-} modules[FL_NUM_MODULES] = {
-    [FL_Q_PROJ] = {"q_proj", "self_attn.q_proj"},    [FL_K_PROJ] = {"k_proj", "self_attn.k_proj"},
-    [FL_V_PROJ] = {"v_proj", "self_attn.v_proj"},    [FL_O_PROJ] = {"o_proj", "self_attn.o_proj"},
-    [FL_GATE_PROJ] = {"gate_proj", "mlp.gate_proj"}, [FL_UP_PROJ] = {"up_proj", "mlp.up_proj"},
-    [FL_DOWN_PROJ] = {"down_proj", "mlp.down_proj"},
-};
-
-const char *fl_module_name(fl_module module)
-{
-    return modules[module].name;
-}
-
-const char *fl_module_path(fl_module module)
-{
-    return modules[module].path;
-}
 
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols)
 {
@@ -39,22 +19,59 @@ void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *r
     *cols = shapes[module][1];
 }
 
-fl_status fl_lora_set_targets(fl_lora_config *lora, const char *const *names, size_t count)
+/* Rows of the linears before `end` that have this holder. */
+static int64_t rows_before(fl_module holder, int end, const fl_model_config *config)
 {
-    FL_CHECK(count > 0, FL_ERR_USAGE, "target_modules is empty");
-    memset(lora->target, 0, sizeof lora->target);
-    for (size_t i = 0; i < count; i++) {
-        int module = 0;
-        while (module < FL_NUM_MODULES && strcmp(names[i], modules[module].name) != 0)
-            module++;
-        FL_CHECK(module < FL_NUM_MODULES, FL_ERR_USAGE,
-                 "target_modules: \"%s\" is none of q_proj, k_proj, v_proj, o_proj, gate_proj, "
-                 "up_proj, down_proj",
-                 names[i]);
-        FL_CHECK(!lora->target[module], FL_ERR_USAGE, "target_modules: %s stands twice", names[i]);
-        lora->target[module] = true;
+    int64_t sum = 0, rows, cols;
+    for (int m = 0; m < end; m++) {
+        if (config->family->linear[m].holder != holder) continue;
+        fl_module_shape((fl_module)m, config, &rows, &cols);
+        sum += rows;
     }
-    return FL_OK;
+    return sum;
+}
+
+int64_t fl_module_row(fl_module module, const fl_model_config *config)
+{
+    return rows_before(config->family->linear[module].holder, (int)module, config);
+}
+
+int64_t fl_holder_rows(fl_module holder, const fl_model_config *config)
+{
+    return rows_before(holder, FL_NUM_MODULES, config);
+}
+
+float fl_lora_scale(const fl_lora_config *lora)
+{
+    double r = (double)lora->r;
+    return (float)(lora->alpha / (lora->rslora ? sqrt(r) : r));
+}
+
+/* true for the linear that stands for an adapted module */
+static bool adapted(const fl_lora_config *lora, const fl_model_config *config, int module)
+{
+    return lora->target[module] && (int)config->family->linear[module].holder == module;
+}
+
+size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
+{
+    int64_t per_layer = 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (!adapted(lora, config, m)) continue;
+        int64_t rows, cols;
+        fl_module_shape((fl_module)m, config, &rows, &cols);
+        per_layer += lora->r * (fl_holder_rows((fl_module)m, config) + cols);
+    }
+    return (size_t)(per_layer * config->num_layers);
+}
+
+size_t fl_lora_target_names(const fl_lora_config *lora, const fl_model_config *config,
+                            const char *names[FL_NUM_MODULES])
+{
+    size_t count = 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++)
+        if (adapted(lora, config, m)) names[count++] = config->family->linear[m].name;
+    return count;
 }
 
 static fl_status add_pair(fl_params *params, int64_t layer, fl_module module, int64_t r,
@@ -64,10 +81,11 @@ static fl_status add_pair(fl_params *params, int64_t layer, fl_module module, in
     fl_module_shape(module, config, &rows, &cols);
     char name[128];
     const char *format = "base_model.model.model.layers.%lld.%s.lora_%c.weight";
-    snprintf(name, sizeof name, format, (long long)layer, modules[module].path, 'A');
+    const char *path = config->family->linear[module].path;
+    snprintf(name, sizeof name, format, (long long)layer, path, 'A');
     FL_TRY(fl_params_add(params, name, 2, (const int64_t[]){r, cols}));
-    snprintf(name, sizeof name, format, (long long)layer, modules[module].path, 'B');
-    return fl_params_add(params, name, 2, (const int64_t[]){rows, r});
+    snprintf(name, sizeof name, format, (long long)layer, path, 'B');
+    return fl_params_add(params, name, 2, (const int64_t[]){fl_holder_rows(module, config), r});
 }
 
 static fl_status add_all(fl_params *params, const fl_lora_config *lora,
@@ -75,7 +93,7 @@ static fl_status add_all(fl_params *params, const fl_lora_config *lora,
 {
     for (int64_t layer = 0; layer < config->num_layers; layer++)
         for (int module = 0; module < FL_NUM_MODULES; module++)
-            if (lora->target[module])
+            if (adapted(lora, config, module))
                 FL_TRY(add_pair(params, layer, (fl_module)module, lora->r, config));
     return fl_params_allocate(params);
 }

@@ -1,8 +1,10 @@
-/* LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + (alpha / r) B A dropout(x).
+/* LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + scale B A dropout(x), scale = alpha / r, or
+ * alpha / sqrt(r) with rslora (Kalajdzievski 2023, arXiv 2312.03732).
  *
  * The adapter is an fl_params whose names are PEFT's, layer by layer, module by module, A before B:
  * base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [r, in], ...lora_B.weight [out,
- * r].
+ * r].  Where a family fuses linears the module is the fused one: q, k and v of Phi-3 share the A of
+ * qkv_proj, and the rows of its B are theirs, one after the other.
  */
 #ifndef FL_MODEL_LORA_H
 #define FL_MODEL_LORA_H
@@ -10,32 +12,36 @@
 #include "model/model_config.h"
 #include "tensor/tensor.h"
 
-/* The linears of a decoder layer, in the order of the forward pass. */
-typedef enum fl_module {
-    FL_Q_PROJ,
-    FL_K_PROJ,
-    FL_V_PROJ,
-    FL_O_PROJ,
-    FL_GATE_PROJ,
-    FL_UP_PROJ,
-    FL_DOWN_PROJ,
-    FL_NUM_MODULES
-} fl_module;
-
-const char *fl_module_name(fl_module module); /* "q_proj" */
-const char *fl_module_path(fl_module module); /* "self_attn.q_proj" */
-/* rows (out) and cols (in) of the frozen weight */
+/* rows (out) and cols (in) of one linear */
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols);
+/* The first of the linear's rows in its holder, and the rows of the whole holder. */
+int64_t fl_module_row(fl_module module, const fl_model_config *config);
+int64_t fl_holder_rows(fl_module holder, const fl_model_config *config);
 
 typedef struct fl_lora_config {
     int64_t r;
-    double alpha;  /* scale is alpha / r */
-    float dropout; /* probability, on the input of A, in training */
-    bool target[FL_NUM_MODULES];
+    double alpha;
+    bool rslora;
+    float dropout;               /* probability, on the input of A, in training */
+    bool target[FL_NUM_MODULES]; /* the linears of an adapted module, all of them */
 } fl_lora_config;
 
-/* Sets target[] from module names.  Errors: FL_ERR_USAGE (unknown name, none, twice). */
-fl_status fl_lora_set_targets(fl_lora_config *lora, const char *const *names, size_t count);
+float fl_lora_scale(const fl_lora_config *lora);
+/* Numbers in the adapter. */
+size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config);
+
+/* Sets target[].  count = 0: the family's default.  One word "all-linear": every linear of the
+ * layers.  Otherwise each word is the name of a module, whole ("q_proj") or with more of its path
+ * ("self_attn.q_proj"), as in PEFT; a single word with a character of ^$*+?()[]{}|\ is a POSIX
+ * extended regular expression that has to match the whole path "model.layers.0.self_attn.q_proj".
+ * Errors: FL_ERR_USAGE (nothing by that name, a module twice, not an expression),
+ * FL_ERR_UNSUPPORTED (an expression that chooses differently from layer to layer). */
+fl_status fl_lora_set_targets(fl_lora_config *lora, const fl_model_config *config,
+                              const char *const *names, size_t count);
+
+/* names[] = the modules of target[], as PEFT calls them; returns how many. */
+size_t fl_lora_target_names(const fl_lora_config *lora, const fl_model_config *config,
+                            const char *names[FL_NUM_MODULES]);
 
 /* *out = the adapter's layout with values: A uniform in +-1/sqrt(in) from the stream (seed,
  * LORA_INIT, index of the tensor), B zero.  Owned by the caller (fl_params_fini). */

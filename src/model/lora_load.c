@@ -2,14 +2,13 @@
 #include "io/adapter.h"
 #include "model/lora.h"
 
-#include <math.h>
-
-static fl_status read_config(fl_lora_config *lora, const fl_adapter_info *info, const char *dir)
+static fl_status read_config(fl_lora_config *lora, const fl_model_config *config,
+                             const fl_adapter_info *info, const char *dir)
 {
-    double r = info->lora_r;
-    *lora = (fl_lora_config){.r = info->lora_r, .alpha = info->lora_alpha};
-    if (info->use_rslora) lora->alpha *= sqrt(r); /* alpha / r becomes alpha / sqrt(r) */
-    fl_status status = fl_lora_set_targets(lora, info->target_modules, info->num_target_modules);
+    *lora =
+        (fl_lora_config){.r = info->lora_r, .alpha = info->lora_alpha, .rslora = info->use_rslora};
+    fl_status status =
+        fl_lora_set_targets(lora, config, info->target_modules, info->num_target_modules);
     /* what is a wrong option of a run is wrong input here */
     return status == FL_OK ? FL_OK : fl_fail_context(FL_ERR_INPUT, "%s/adapter_config.json", dir);
 }
@@ -21,7 +20,7 @@ fl_status fl_lora_load(fl_lora_config *lora, fl_params *out, const char *dir,
     fl_adapter_info info;
     fl_params params = {0};
     FL_TRY(fl_adapter_read_info(&info, dir));
-    fl_status status = read_config(lora, &info, dir);
+    fl_status status = read_config(lora, config, &info, dir);
     fl_adapter_info_fini(&info);
     FL_TRY(status);
     FL_TRY_GOTO(fl_lora_create(&params, lora, config, 0), out);

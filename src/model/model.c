@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "io/weights.h"
+#include "model/model_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@ static bool all_finite(const void *data, fl_dtype dtype, size_t count)
     return !bad;
 }
 
-static fl_status get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
-                            const fl_tensor **out)
+fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
+                              const fl_tensor **out)
 {
     FL_TRY(fl_weights_get(model->files, name, ndim, dim, out));
     const fl_tensor *t = *out;
@@ -40,43 +41,100 @@ static fl_status get_matrix(fl_model *model, const char *name, int64_t rows, int
                             fl_weight *out)
 {
     const fl_tensor *tensor;
-    FL_TRY(get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
+    FL_TRY(fl_model_get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
     *out = (fl_weight){.data = tensor->data, .dtype = tensor->dtype, .rows = rows, .cols = cols};
     model->weight_bytes += (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
     return FL_OK;
 }
 
-/* Norm weights are small: widened to fp32 into the model's block. */
-static fl_status get_norm(fl_model *model, const char *name, float *out)
+/* Norm weights and biases are small: widened to fp32 into the model's block. */
+static fl_status get_vector(fl_model *model, const char *name, int64_t count, float offset,
+                            float **out)
 {
     const fl_tensor *tensor;
-    int64_t C = model->config.hidden_size;
-    FL_TRY(get_tensor(model, name, 1, &C, &tensor));
+    FL_TRY(fl_model_get_tensor(model, name, 1, &count, &tensor));
     float *wide;
-    FL_TRY(fl_alloc(&wide, (size_t)C, sizeof *wide));
-    fl_to_f32(wide, tensor->data, tensor->dtype, (size_t)C);
-    model->ops->copy_in(out, wide, (size_t)C * sizeof *wide);
+    FL_TRY(fl_alloc(&wide, (size_t)count, sizeof *wide));
+    fl_to_f32(wide, tensor->data, tensor->dtype, (size_t)count);
+    for (int64_t i = 0; i < count && offset != 0; i++)
+        wide[i] += offset;
+    *out = model->block + model->block_used;
+    model->ops->copy_in(*out, wide, (size_t)count * sizeof *wide);
     fl_free(wide);
-    model->weight_bytes += (size_t)C * fl_dtype_size(tensor->dtype);
+    model->block_used += (size_t)count;
+    model->weight_bytes += (size_t)count * fl_dtype_size(tensor->dtype);
     return FL_OK;
+}
+
+enum { NAME_SIZE = 160 };
+
+static const char *layer_name(char name[NAME_SIZE], int64_t index, const char *path,
+                              const char *kind)
+{
+    snprintf(name, NAME_SIZE, "model.layers.%lld.%s.%s", (long long)index, path, kind);
+    return name;
+}
+
+/* A linear's rows of its holder's weight and bias. */
+static fl_weight rows_of(const fl_weight *holder, int64_t first, int64_t rows)
+{
+    fl_weight part = *holder;
+    size_t skip = (size_t)(first * holder->cols) * fl_dtype_size(holder->dtype);
+    if (holder->quant)
+        part.first = first * holder->cols;
+    else
+        part.data = (const char *)holder->data + skip;
+    part.rows = rows;
+    if (holder->bias) part.bias = holder->bias + first;
+    return part;
+}
+
+static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
+{
+    const fl_model_config *c = &model->config;
+    fl_layer *layer = &model->layers[index];
+    const char *path = c->family->linear[holder].path;
+    char name[NAME_SIZE];
+    int64_t rows, cols, held = fl_holder_rows(holder, c);
+    fl_weight whole;
+    fl_module_shape(holder, c, &rows, &cols);
+    layer_name(name, index, path, "weight");
+    /* a quantised checkpoint may have left some linears as they were */
+    const fl_tensor *found = c->stored != FL_STORED ? fl_weights_find(model->files, name) : NULL;
+    bool plain = found && found->dtype != FL_U8 && found->dtype != FL_I8;
+    if (model->format == FL_STORED || plain)
+        FL_TRY(get_matrix(model, name, held, cols, &whole));
+    else
+        FL_TRY(fl_model_get_quantised(model, name, held, cols, &layer->quant[holder], &whole));
+    float *bias = NULL;
+    if (c->bias[holder])
+        FL_TRY(get_vector(model, layer_name(name, index, path, "bias"), held, 0, &bias));
+    whole.bias = bias;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (c->family->linear[m].holder != holder) continue;
+        fl_module_shape((fl_module)m, c, &rows, &cols);
+        layer->linear[m] = rows_of(&whole, fl_module_row((fl_module)m, c), rows);
+    }
+    return FL_OK;
+}
+
+static int64_t norm_size(const fl_model_config *c, int norm)
+{
+    return norm == FL_NORM_QUERY || norm == FL_NORM_KEY ? c->head_dim : c->hidden_size;
 }
 
 static fl_status load_layer(fl_model *model, int64_t index)
 {
-    fl_layer *layer = &model->layers[index];
-    char name[128];
-    for (int m = 0; m < FL_NUM_MODULES; m++) {
-        int64_t rows, cols;
-        fl_module_shape((fl_module)m, &model->config, &rows, &cols);
-        snprintf(name, sizeof name, "model.layers.%lld.%s.weight", (long long)index,
-                 fl_module_path((fl_module)m));
-        FL_TRY(get_matrix(model, name, rows, cols, &layer->linear[m]));
-    }
-    snprintf(name, sizeof name, "model.layers.%lld.input_layernorm.weight", (long long)index);
-    FL_TRY(get_norm(model, name, layer->input_norm));
-    snprintf(name, sizeof name, "model.layers.%lld.post_attention_layernorm.weight",
-             (long long)index);
-    return get_norm(model, name, layer->post_norm);
+    const fl_model_config *c = &model->config;
+    char name[NAME_SIZE];
+    for (int m = 0; m < FL_NUM_MODULES; m++)
+        if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
+    for (int n = 0; n < FL_NUM_NORMS; n++)
+        if (c->family->norm[n])
+            FL_TRY(get_vector(model, layer_name(name, index, c->family->norm[n], "weight"),
+                              norm_size(c, n), c->family->norm_offset,
+                              &model->layers[index].norm[n]));
+    return FL_OK;
 }
 
 /* A folder without lm_head.weight has a tied head even where config.json does not say so. */
@@ -92,46 +150,55 @@ static fl_status load_head(fl_model *model)
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
-/* cos and sin of position * theta^(-2i/D), angles in fp32 as the field's implementations take
- * them: results for long positions would differ visibly otherwise. */
+/* cos and sin of position * frequency, angles in fp32 as the field's implementations take them:
+ * results for long positions would differ visibly otherwise. */
 static fl_status fill_rope_tables(fl_model *model)
 {
     size_t half = (size_t)model->config.head_dim / 2, count = (size_t)model->positions * half;
-    float *cosines, *sines;
-    FL_TRY(fl_alloc(&cosines, 2 * count, sizeof *cosines));
+    float *cosines, *sines, *frequencies;
+    FL_TRY(fl_alloc(&cosines, 2 * count + half, sizeof *cosines));
     sines = cosines + count;
-    for (size_t i = 0; i < half; i++) {
-        double exponent = (double)(2 * i) / (double)model->config.head_dim;
-        float inv_freq = (float)(1.0 / pow(model->config.rope_theta, exponent));
-        for (size_t p = 0; p < (size_t)model->positions; p++) {
-            double angle = (double)((float)p * inv_freq);
+    frequencies = sines + count;
+    fl_rope_frequencies(frequencies, &model->config);
+    for (size_t p = 0; p < (size_t)model->positions; p++)
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)((float)p * frequencies[i]);
             cosines[p * half + i] = (float)cos(angle);
             sines[p * half + i] = (float)sin(angle);
         }
-    }
+    model->cos_table = model->block + model->block_used;
+    model->sin_table = model->cos_table + count;
     model->ops->copy_in(model->cos_table, cosines, count * sizeof *cosines);
     model->ops->copy_in(model->sin_table, sines, count * sizeof *sines);
+    model->block_used += 2 * count;
     fl_free(cosines);
     return FL_OK;
 }
 
-/* One block: [norms of all layers and the final one] [cos] [sin] */
+/* Norm weights and biases of one layer. */
+static int64_t vector_count(const fl_model_config *c)
+{
+    int64_t count = 0, rows, cols;
+    for (int n = 0; n < FL_NUM_NORMS; n++)
+        if (c->family->norm[n]) count += norm_size(c, n);
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        fl_module_shape((fl_module)m, c, &rows, &cols);
+        if (c->bias[m]) count += rows;
+    }
+    return count;
+}
+
+/* One block: [norms and biases of all layers, the final norm] [cos] [sin] */
 static fl_status allocate(fl_model *model)
 {
     const fl_model_config *c = &model->config;
-    size_t C = (size_t)c->hidden_size, L = (size_t)c->num_layers;
+    size_t L = (size_t)c->num_layers, vectors = L * (size_t)vector_count(c);
     size_t table = (size_t)model->positions * (size_t)c->head_dim / 2;
     FL_TRY(fl_arena_alloc(model->arena, &model->layers, L, sizeof *model->layers));
-    FL_TRY(model->ops->alloc(&model->block, ((2 * L + 1) * C + 2 * table) * sizeof(float)));
-    float *next = model->block;
-    for (size_t l = 0; l < L; l++, next += 2 * C) {
-        model->layers[l].input_norm = next;
-        model->layers[l].post_norm = next + C;
-    }
-    model->final_norm = next;
-    model->cos_table = next + C;
-    model->sin_table = model->cos_table + table;
-    return FL_OK;
+    size_t codes = model->config.stored == FL_STORED ? L * fl_model_quant_bytes(model) : 0;
+    if (codes > 0) FL_TRY(model->ops->alloc(&model->quant_block, codes));
+    return model->ops->alloc(&model->block,
+                             (vectors + (size_t)c->hidden_size + 2 * table) * sizeof(float));
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -140,11 +207,11 @@ static fl_status allocate(fl_model *model)
  */
 static fl_status check_last_layer(fl_model *model)
 {
-    char name[128];
+    const fl_model_config *c = &model->config;
+    char name[NAME_SIZE];
     const fl_tensor *tensor;
-    snprintf(name, sizeof name, "model.layers.%lld.input_layernorm.weight",
-             (long long)model->config.num_layers - 1);
-    return get_tensor(model, name, 1, &model->config.hidden_size, &tensor);
+    layer_name(name, c->num_layers - 1, c->family->norm[FL_NORM_ATTENTION], "weight");
+    return fl_model_get_tensor(model, name, 1, &c->hidden_size, &tensor);
 }
 
 static fl_status load(fl_model *model, const char *dir, int64_t positions)
@@ -156,6 +223,11 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
              "%s: sequences of %lld tokens do not fit the model's %lld positions; lower seq_length",
              dir, (long long)positions, (long long)c->max_positions);
     model->positions = positions ? positions : c->max_positions;
+    FL_CHECK(c->stored == FL_STORED || model->format == FL_STORED || model->format == c->stored,
+             FL_ERR_USAGE,
+             "%s: the checkpoint is quantised to %s already; load_in_%s asks for another", dir,
+             c->stored == FL_NF4 ? "NF4" : "int8", c->stored == FL_NF4 ? "8bit" : "4bit");
+    if (c->stored != FL_STORED) model->format = c->stored;
     FL_TRY(fl_weights_open(&model->files, dir));
     FL_TRY(get_matrix(model, "model.embed_tokens.weight", c->vocab_size, c->hidden_size,
                       &model->embedding));
@@ -163,7 +235,8 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
     FL_TRY(allocate(model));
     for (int64_t l = 0; l < c->num_layers; l++)
         FL_TRY(load_layer(model, l));
-    FL_TRY(get_norm(model, "model.norm.weight", model->final_norm));
+    FL_TRY(get_vector(model, "model.norm.weight", c->hidden_size, c->family->norm_offset,
+                      &model->final_norm));
     FL_TRY(load_head(model));
     return fill_rope_tables(model);
 }
@@ -171,9 +244,16 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
 fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *ops,
                         int64_t positions)
 {
+    return fl_model_open_as(out, dir, ops, positions, FL_STORED);
+}
+
+fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
+                           int64_t positions, fl_format format)
+{
     fl_model *model;
     FL_TRY(fl_alloc(&model, 1, sizeof *model));
     model->ops = ops;
+    model->format = format;
     fl_status status = load(model, dir, positions);
     if (status != FL_OK) {
         fl_model_close(model);
@@ -187,6 +267,7 @@ void fl_model_close(fl_model *model)
 {
     if (!model) return;
     model->ops->release(model->block);
+    model->ops->release(model->quant_block);
     fl_weights_close(model->files);
     fl_arena_destroy(model->arena);
     fl_free(model);
@@ -195,7 +276,7 @@ void fl_model_close(fl_model *model)
 int64_t fl_model_parameter_count(const fl_model *model)
 {
     const fl_model_config *c = &model->config;
-    int64_t per_layer = 2 * c->hidden_size;
+    int64_t per_layer = vector_count(c);
     for (int m = 0; m < FL_NUM_MODULES; m++)
         per_layer += model->layers[0].linear[m].rows * model->layers[0].linear[m].cols;
     int64_t tables = c->vocab_size * c->hidden_size;

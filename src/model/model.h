@@ -1,5 +1,6 @@
-/* A frozen Llama decoder: weights of a Hugging Face folder in the storage they have there, and the
- * tables that do not change.  Loaded once per rank; adapters are swapped, never the base. */
+/* A frozen decoder: weights of a Hugging Face folder in the storage they have there or quantised
+ * while they are read, and the tables that do not change.  Loaded once per rank; adapters are
+ * swapped, never the base. */
 #ifndef FL_MODEL_MODEL_H
 #define FL_MODEL_MODEL_H
 
@@ -8,9 +9,9 @@
 #include "model/model_config.h"
 
 typedef struct fl_layer {
-    fl_weight linear[FL_NUM_MODULES];
-    float *input_norm; /* [C], backend memory */
-    float *post_norm;  /* [C] */
+    fl_quant quant[FL_NUM_MODULES];   /* of holders, when the base is quantised */
+    fl_weight linear[FL_NUM_MODULES]; /* fused ones as views of their holder's rows */
+    float *norm[FL_NUM_NORMS]; /* backend memory, with the family's offset added; NULL: none */
 } fl_layer;
 
 typedef struct fl_model {
@@ -26,7 +27,11 @@ typedef struct fl_model {
     size_t weight_bytes; /* of the frozen base, as stored */
     struct fl_weights *files;
     fl_arena *arena;
-    float *block; /* backend memory of norms and tables */
+    float *block;      /* backend memory of norms, biases and tables */
+    size_t block_used; /* floats */
+    fl_format format;  /* of the layers' linears; all else is as the files have it */
+    char *quant_block; /* backend memory of codes and scales made at load; NULL: none */
+    size_t quant_used; /* bytes */
 } fl_model;
 
 /* Opens DIR (config.json + safetensors).  `positions`: longest sequence that will be asked for;
@@ -34,6 +39,11 @@ typedef struct fl_model {
  * Errors: FL_ERR_IO, FL_ERR_INPUT, FL_ERR_UNSUPPORTED, FL_ERR_MEMORY, each naming the file. */
 fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *ops,
                         int64_t positions);
+/* The same with the linears of the layers quantised while they are read, one at a time: FL_INT8 or
+ * FL_NF4 (with double quantisation).  A checkpoint that bitsandbytes quantised stays what it is:
+ * FL_STORED or its own format. */
+fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
+                           int64_t positions, fl_format format);
 void fl_model_close(fl_model *model); /* accepts NULL */
 
 /* Number of weights of the frozen base. */

@@ -17,18 +17,6 @@ struct fl_trainer {
 
 enum { ADAPTER_COPIES = 4 }; /* weights, gradients, two moments */
 
-static size_t adapter_count(const fl_model *model, const fl_lora_config *lora)
-{
-    int64_t per_layer = 0;
-    for (int m = 0; m < FL_NUM_MODULES; m++) {
-        if (!lora->target[m]) continue;
-        int64_t rows, cols;
-        fl_module_shape((fl_module)m, &model->config, &rows, &cols);
-        per_layer += lora->r * (rows + cols);
-    }
-    return (size_t)(per_layer * model->config.num_layers);
-}
-
 static fl_decoder_limits limits_for(const fl_train_config *config, int64_t longest)
 {
     return (fl_decoder_limits){.max_tokens = config->batch_size * longest,
@@ -40,7 +28,7 @@ static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_tra
 {
     fl_decoder_limits batch = limits_for(t->config, limits->longest);
     FL_TRY(fl_decoder_create(&t->decoder, t->model, lora, &batch));
-    t->count = adapter_count(t->model, lora);
+    t->count = fl_lora_count(lora, &t->model->config);
     FL_TRY(t->ops->alloc(&t->weights, ADAPTER_COPIES * t->count * sizeof *t->weights));
     t->grads = t->weights + t->count;
     t->m = t->grads + t->count;

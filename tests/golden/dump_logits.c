@@ -18,7 +18,9 @@ static fl_status logits_of(fl_model *model, const char *adapter_dir, const int32
     FL_TRY(fl_adapter_read_info(&info, adapter_dir));
     lora.r = info.lora_r;
     lora.alpha = info.lora_alpha;
-    FL_TRY(fl_lora_set_targets(&lora, info.target_modules, info.num_target_modules));
+    lora.rslora = info.use_rslora;
+    FL_TRY(
+        fl_lora_set_targets(&lora, &model->config, info.target_modules, info.num_target_modules));
     fl_adapter_info_fini(&info);
     FL_TRY(fl_lora_create(&adapter, &lora, &model->config, 1));
     FL_TRY(fl_adapter_load(adapter_dir, &adapter));

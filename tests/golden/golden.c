@@ -62,11 +62,12 @@ int64_t golden_int(const json_t *object, const char *key)
     return json_integer_value(golden_get(object, key));
 }
 
-fl_lora_config golden_lora(const golden *g)
+fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
 {
     const json_t *object = golden_get(g->json, "lora");
     fl_lora_config lora = {.r = golden_int(object, "r"),
                            .alpha = golden_real(object, "lora_alpha"),
+                           .rslora = json_is_true(json_object_get(object, "use_rslora")),
                            .dropout = (float)golden_real(object, "lora_dropout")};
     const json_t *targets = golden_get(object, "target_modules");
     const char *names[FL_NUM_MODULES];
@@ -74,7 +75,8 @@ fl_lora_config golden_lora(const golden *g)
     assert_in_range(count, 1, FL_NUM_MODULES);
     for (size_t i = 0; i < count; i++)
         names[i] = json_string_value(json_array_get(targets, i));
-    OK(fl_lora_set_targets(&lora, names, count));
+    static const fl_model_config llama = {.family = &fl_families[0], .num_layers = 1};
+    OK(fl_lora_set_targets(&lora, config ? config : &llama, names, count));
     return lora;
 }
 

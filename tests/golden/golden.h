@@ -4,7 +4,7 @@
 
 #include "data/example.h"
 #include "io/safetensors.h"
-#include "model/lora.h"
+#include "model/model.h"
 #include "train/train_config.h"
 
 #include <jansson.h>
@@ -23,7 +23,8 @@ json_t *golden_get(const json_t *object, const char *key); /* must be there */
 double golden_real(const json_t *object, const char *key);
 int64_t golden_int(const json_t *object, const char *key);
 
-fl_lora_config golden_lora(const golden *g);
+/* config NULL: the Llama of model/ */
+fl_lora_config golden_lora(const golden *g, const fl_model_config *config);
 /* The case's optimiser on top of the defaults of a run. */
 fl_train_config golden_train(const golden *g);
 
@@ -32,6 +33,13 @@ void golden_fill(const golden *g, const char *prefix, fl_params *params);
 
 /* Sequences of a list of {ids, labels}, or of a list of such lists. */
 fl_examples *golden_examples(const json_t *sequences);
+
+/* The case's `sequences` through model and adapter against its `logits`. */
+void golden_check_logits(const golden *g, const fl_model *model, const fl_lora_config *lora,
+                         const float *adapter, double limit);
+/* The same batch's `loss` and `grad`, tensor by tensor. */
+void golden_check_gradients(const golden *g, const fl_model *model, const fl_lora_config *lora,
+                            const fl_params *adapter, double loss_limit, double gradient_limit);
 
 /* ||a - b|| / ||b|| */
 double relative_l2(const float *a, const float *b, size_t count);

@@ -186,7 +186,7 @@ static void check_case(const char *name)
     x.fed = plan_fed(&x.g);
     OK(fl_algorithm_find(&x.algorithm, x.fed.fed_alg));
     assert_non_null(mkdtemp(x.dir));
-    fl_lora_config lora = golden_lora(&x.g);
+    fl_lora_config lora = golden_lora(&x.g, NULL);
     fl_train_config config = plan_config(&x.g);
     x.count = (size_t)(config.batch_size * config.max_steps * config.gradient_accumulation_steps);
     fl_model *model;

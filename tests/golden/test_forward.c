@@ -3,10 +3,7 @@
  * Limits: fp32 noise of the golden values themselves against float64 is 5e-7 for logits and 1.2e-6
  * (worst tensor 1.7e-6) for gradients, see README.md; ten times that leaves room for another order
  * of summation and none for a wrong formula. */
-#include "data/batch.h"
 #include "golden/golden.h"
-#include "model/decoder.h"
-#include "train/trainer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,93 +14,17 @@
 
 static const double logits_limit = 5e-6, loss_limit = 2e-6, gradient_limit = 2e-5;
 
-static fl_tokens_view view_of(const fl_batch *b)
-{
-    return (fl_tokens_view){.ids = b->ids, .pos = b->pos, .cu = b->cu, .S = b->S, .T = b->T};
-}
-
-/* All sequences as one packed batch. */
-static fl_batch pack_all(const fl_examples *examples)
-{
-    uint32_t indices[64];
-    assert_in_range(examples->count, 1, 64);
-    for (uint32_t i = 0; i < examples->count; i++)
-        indices[i] = i;
-    fl_batch batch;
-    OK(fl_batch_init(&batch, (int64_t)examples->count, (int64_t)examples->num_tokens));
-    OK(fl_batch_pack(&batch, examples, indices, examples->count));
-    return batch;
-}
-
-static void check_logits(const golden *g, const fl_model *model, const fl_lora_config *lora,
-                         const float *adapter)
-{
-    fl_examples *examples = golden_examples(golden_get(g->json, "sequences"));
-    fl_batch batch = pack_all(examples);
-    fl_decoder_limits limits = {.max_tokens = batch.T, .max_sequences = batch.S};
-    fl_decoder *decoder;
-    OK(fl_decoder_create(&decoder, model, lora, &limits));
-    fl_decoder_set_adapter(decoder, adapter);
-    size_t V = (size_t)model->config.vocab_size;
-    int32_t rows[512];
-    assert_in_range(batch.T, 1, 512);
-    for (int32_t t = 0; t < batch.T; t++)
-        rows[t] = t;
-    float *logits = test_malloc((size_t)batch.T * V * sizeof *logits);
-    fl_tokens_view tokens = view_of(&batch);
-    OK(fl_decoder_logits(decoder, &tokens, rows, batch.T, logits));
-    const fl_tensor *expected = fl_safetensors_find(g->tensors, "logits");
-    assert_non_null(expected);
-    assert_int_equal(expected->dim[0], batch.T);
-    expect_close("logits", logits, expected->data, (size_t)batch.T * V, logits_limit);
-    test_free(logits);
-    fl_decoder_destroy(decoder);
-    fl_batch_fini(&batch);
-    fl_examples_destroy(examples);
-}
-
-static void check_gradients(const golden *g, const fl_model *model, const fl_lora_config *lora,
-                            const fl_params *adapter)
-{
-    fl_examples *examples = golden_examples(golden_get(g->json, "sequences"));
-    fl_train_config config = {
-        .batch_size = (int64_t)examples->count, .gradient_accumulation_steps = 1, .max_steps = 1};
-    fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
-    fl_trainer *trainer;
-    OK(fl_trainer_create(&trainer, model, lora, &config, &limits));
-    fl_trainer_set_adapter(trainer, adapter->data);
-    fl_params gradient, expected;
-    OK(fl_params_like(&gradient, adapter));
-    OK(fl_params_like(&expected, adapter));
-    golden_fill(g, "grad", &expected);
-    uint32_t indices[64];
-    for (uint32_t i = 0; i < examples->count; i++)
-        indices[i] = i;
-    double loss;
-    OK(fl_trainer_gradient(trainer, examples, indices, examples->count, &loss, gradient.data));
-    expect_real("loss", loss, golden_real(g->json, "loss"), loss_limit);
-    for (size_t i = 0; i < gradient.num_params; i++) {
-        const fl_param *p = &gradient.params[i];
-        expect_close(strstr(p->name, "layers"), gradient.data + p->offset,
-                     expected.data + p->offset, p->count, gradient_limit);
-    }
-    fl_params_fini(&gradient);
-    fl_params_fini(&expected);
-    fl_trainer_destroy(trainer);
-    fl_examples_destroy(examples);
-}
-
 static void check_case(const char *name)
 {
     golden g = golden_open(name);
-    fl_lora_config lora = golden_lora(&g);
+    fl_lora_config lora = golden_lora(&g, NULL);
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
     golden_fill(&g, "adapter", &adapter);
-    check_logits(&g, model, &lora, adapter.data);
-    check_gradients(&g, model, &lora, &adapter);
+    golden_check_logits(&g, model, &lora, adapter.data, logits_limit);
+    golden_check_gradients(&g, model, &lora, &adapter, loss_limit, gradient_limit);
     fl_params_fini(&adapter);
     fl_model_close(model);
     golden_close(&g);
@@ -129,7 +50,7 @@ static void sharded_bf16_base(void **state)
     fl_lora_config none = {.r = 1, .alpha = 1};
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model_sharded"), fl_backend_find("cpu"), 0));
-    check_logits(&g, model, &none, NULL);
+    golden_check_logits(&g, model, &none, NULL, logits_limit);
     fl_model_close(model);
     golden_close(&g);
 }

@@ -29,7 +29,7 @@ static int open_world(void **state)
 {
     static world w;
     w.g = golden_open("generate");
-    w.lora = golden_lora(&w.g);
+    w.lora = golden_lora(&w.g, NULL);
     OK(fl_model_open(&w.model, golden_path("model"), fl_backend_find("cpu"), 0));
     OK(fl_lora_create(&w.adapter, &w.lora, &w.model->config, 1));
     golden_fill(&w.g, "adapter", &w.adapter);

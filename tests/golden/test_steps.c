@@ -83,7 +83,7 @@ static fl_local_result train(const golden *g, const fl_model *model, const fl_lo
 static void check_case(const char *name)
 {
     golden g = golden_open(name);
-    fl_lora_config lora = golden_lora(&g);
+    fl_lora_config lora = golden_lora(&g, NULL);
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
     fl_params initial, final;

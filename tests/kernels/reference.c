@@ -62,6 +62,41 @@ void ref_swiglu_bwd(double *dgate, double *dup, const double *dout, const double
     }
 }
 
+static double gelu_inner(double z)
+{
+    return sqrt(2 / acos(-1)) * (z + 0.044715 * z * z * z);
+}
+
+void ref_geglu(double *out, const double *gate, const double *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = gate[i] / 2 * (1 + tanh(gelu_inner(gate[i]))) * up[i];
+}
+
+/* In the form 1/(1 + exp(-2u)) for (1 + tanh(u))/2: the left tail does not cancel. */
+void ref_geglu_bwd(double *dgate, double *dup, const double *dout, const double *gate,
+                   const double *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double z = gate[i], half = 1 / (1 + exp(-2 * gelu_inner(z)));
+        double slope = sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * z * z);
+        dgate[i] = dout[i] * up[i] * (half + z * half * (1 - half) * 2 * slope);
+        dup[i] = dout[i] * z * half;
+    }
+}
+
+void ref_softcap(double *x, double cap, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = cap * tanh(x[i] / cap);
+}
+
+void ref_softcap_bwd(double *d, const double *x, double cap, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        d[i] /= cosh(x[i] / cap) * cosh(x[i] / cap);
+}
+
 void ref_rope(double *x, const int32_t *pos, const double *cos_table, const double *sin_table,
               int64_t T, int64_t heads, int64_t D, double sign)
 {
@@ -79,7 +114,7 @@ void ref_rope(double *x, const int32_t *pos, const double *cos_table, const doub
     }
 }
 
-/* One query head at one token: its own sequence's earlier tokens and itself. */
+/* One query head at one token: itself and its own sequence's earlier tokens, from `start` on. */
 typedef struct query {
     int64_t t, start, h, kv;
 } query;
@@ -91,7 +126,9 @@ static double score(const double *q, const double *k, const query *at, int64_t j
     for (int64_t d = 0; d < shape->D; d++)
         sum += q[(at->t * shape->H + at->h) * shape->D + d] *
                k[(j * shape->KV + at->kv) * shape->D + d];
-    return sum * (double)shape->scale;
+    sum *= (double)shape->scale;
+    if (shape->softcap > 0) ref_softcap(&sum, (double)shape->softcap, 1);
+    return sum;
 }
 
 static double row_lse(const double *q, const double *k, const query *at, const fl_attn_shape *shape)
@@ -122,7 +159,9 @@ static void forward_query(double *out, double *lse, const double *q, const doubl
 /* The query of head h at token t. */
 static query query_at(const fl_attn_shape *shape, int64_t s, int64_t t, int64_t h)
 {
-    return (query){.t = t, .start = shape->cu[s], .h = h, .kv = h / (shape->H / shape->KV)};
+    int64_t start = shape->cu[s];
+    if (shape->window > 0 && t - shape->window + 1 > start) start = t - shape->window + 1;
+    return (query){.t = t, .start = start, .h = h, .kv = h / (shape->H / shape->KV)};
 }
 
 void ref_attention(double *out, double *lse, const double *q, const double *k, const double *v,
@@ -151,11 +190,12 @@ static void backward_query(const attention_grads *grads, const double *dout, con
     for (int64_t pass = 0; pass < 2; pass++) { // first delta = sum_j P dP, then the gradients
         for (int64_t j = at->start; j <= at->t; j++) {
             int64_t key = (j * shape->KV + at->kv) * D;
-            double p = exp(score(q, k, at, j, shape) - lse), dp = 0;
+            double s = score(q, k, at, j, shape), p = exp(s - lse), dp = 0;
             for (int64_t d = 0; d < D; d++)
                 dp += dout[row + d] * v[key + d];
             if (pass == 0) delta += p * dp;
             double ds = p * (dp - delta) * (double)shape->scale;
+            if (shape->softcap > 0) ds *= 1 - pow(s / (double)shape->softcap, 2);
             for (int64_t d = 0; d < D && pass == 1; d++) {
                 grads->dv[key + d] += p * dout[row + d];
                 grads->dk[key + d] += ds * q[row + d];

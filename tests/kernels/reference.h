@@ -18,10 +18,18 @@ void ref_swiglu(double *out, const double *gate, const double *up, int64_t n);
 void ref_swiglu_bwd(double *dgate, double *dup, const double *dout, const double *gate,
                     const double *up, int64_t n);
 
+void ref_geglu(double *out, const double *gate, const double *up, int64_t n);
+void ref_geglu_bwd(double *dgate, double *dup, const double *dout, const double *gate,
+                   const double *up, int64_t n);
+
+void ref_softcap(double *x, double cap, int64_t n);
+/* d *= the slope at x, which is not yet capped */
+void ref_softcap_bwd(double *d, const double *x, double cap, int64_t n);
+
 void ref_rope(double *x, const int32_t *pos, const double *cos_table, const double *sin_table,
               int64_t T, int64_t heads, int64_t D, double sign);
 
-/* shape->scale is used as the float it is. */
+/* shape->scale and softcap are used as the floats they are. */
 void ref_attention(double *out, double *lse, const double *q, const double *k, const double *v,
                    const fl_attn_shape *shape);
 void ref_attention_bwd(double *dq, double *dk, double *dv, const double *dout, const double *q,

@@ -10,19 +10,26 @@
 
 static const struct {
     int32_t cu[8];
-    int64_t S, H, KV, D;
+    int64_t S, H, KV, D, window;
+    float softcap;
 } cases[] = {
-    {{0, 1}, 1, 1, 1, 2},
-    {{0, 5}, 1, 2, 1, 8},
-    {{0, 0, 3, 3, 4, 4}, 5, 4, 2, 6},
-    {{0, 70}, 1, 2, 2, 64},
-    {{0, 33, 34, 130}, 3, 6, 2, 18},
-    {{0, 200}, 1, 9, 3, 64},
-    {{0, 17, 40}, 2, 8, 1, 128},
-    {{0, 9, 12}, 2, 2, 1, 256},
-    {{0, 150}, 1, 2, 1, 160},
-    {{0, 10, 430}, 2, 1, 1, 16},
-    {{0, 0}, 1, 2, 2, 4},
+    {{0, 1}, 1, 1, 1, 2, 0, 0},
+    {{0, 5}, 1, 2, 1, 8, 0, 0},
+    {{0, 0, 3, 3, 4, 4}, 5, 4, 2, 6, 0, 0},
+    {{0, 70}, 1, 2, 2, 64, 0, 0},
+    {{0, 33, 34, 130}, 3, 6, 2, 18, 0, 0},
+    {{0, 200}, 1, 9, 3, 64, 0, 0},
+    {{0, 17, 40}, 2, 8, 1, 128, 0, 0},
+    {{0, 9, 12}, 2, 2, 1, 256, 0, 0},
+    {{0, 150}, 1, 2, 1, 160, 0, 0},
+    {{0, 10, 430}, 2, 1, 1, 16, 0, 0},
+    {{0, 0}, 1, 2, 2, 4, 0, 0},
+    {{0, 430}, 1, 2, 1, 16, 100, 0},
+    {{0, 200}, 1, 4, 2, 16, 1, 0},
+    {{0, 33, 34, 130}, 3, 6, 2, 18, 7, 0},
+    {{0, 170}, 1, 2, 1, 32, 64, 1.5f},
+    {{0, 5, 90}, 2, 4, 4, 8, 0, 0.7f},
+    {{0, 90}, 1, 2, 1, 8, 1000, 50},
 };
 
 typedef struct attention_data {
@@ -43,7 +50,9 @@ static attention_data make_case(int64_t index)
                               .H = cases[index].H,
                               .KV = cases[index].KV,
                               .D = D,
-                              .scale = (float)(2 / sqrt((double)D))};
+                              .scale = (float)(2 / sqrt((double)D)),
+                              .softcap = cases[index].softcap,
+                              .window = cases[index].window};
     d.on_device = d.shape;
     d.on_device.cu = check_ints(d.shape.cu, S + 1);
     d.q_count = d.shape.T * d.shape.H * D;
@@ -133,31 +142,34 @@ static void test_isolation(void **state)
 }
 
 /* Decoding gives what the last token of a full pass gives; unused cache holds NaN. */
-static void run_decode(const fl_backend_ops *ops, int64_t H, int64_t KV, int64_t D)
+static void run_decode(const fl_backend_ops *ops, const fl_attn_shape *shape)
 {
     enum { S = 3, CAPACITY = 90 };
     static const int32_t lengths[S] = {1, 90, 37};
+    int64_t H = shape->H, KV = shape->KV, D = shape->D;
     int64_t entry = KV * D, cache = S * CAPACITY * entry;
     float *k = check_random(5, cache), *v = check_random(6, cache);
     const float *q = check_random(7, S * H * D);
-    float scale = (float)(2 / sqrt((double)D));
     double *want = check_host_double(S * H * D);
     for (int64_t s = 0; s < S; s++) {
         int64_t n = lengths[s], at = s * CAPACITY * entry;
         int32_t cu[2] = {0, lengths[s]};
-        fl_attn_shape shape = {.cu = cu, .S = 1, .T = n, .H = H, .KV = KV, .D = D, .scale = scale};
+        fl_attn_shape one = *shape;
+        one.cu = cu;
+        one.S = 1;
+        one.T = n;
         double *q_all = check_host_double(n * H * D), *out = check_host_double(n * H * D);
         for (int64_t i = 0; i < H * D; i++)
             q_all[(n - 1) * H * D + i] = (double)q[s * H * D + i];
         ref_attention(out, NULL, q_all, check_widen(k + at, n * entry),
-                      check_widen(v + at, n * entry), &shape);
+                      check_widen(v + at, n * entry), &one);
         memcpy(want + s * H * D, out + (n - 1) * H * D, (size_t)(H * D) * sizeof *out);
         for (int64_t i = at + n * entry; i < at + CAPACITY * entry; i++)
             k[i] = v[i] = NAN;
     }
     float *out = check_floats(S * H * D);
     ops->attention_decode(out, check_copy(q, S * H * D), check_copy(k, cache), check_copy(v, cache),
-                          check_ints(lengths, S), S, CAPACITY, H, KV, D, scale);
+                          check_ints(lengths, S), CAPACITY, shape);
     check_close("attention_decode", out, want, S * H * D, (20 + sqrt(CAPACITY)) * CHECK_EPS, 0);
     check_release();
 }
@@ -167,10 +179,16 @@ static void test_decode(void **state)
     (void)state;
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
-        run_decode(ops, 1, 1, 2);
-        run_decode(ops, 6, 2, 20);
-        run_decode(ops, 9, 3, 64);
-        run_decode(ops, 2, 2, 128);
+        static const fl_attn_shape shapes[] = {
+            {.S = 3, .H = 1, .KV = 1, .D = 2, .scale = 1.4f},
+            {.S = 3, .H = 6, .KV = 2, .D = 20, .scale = 0.45f},
+            {.S = 3, .H = 9, .KV = 3, .D = 64, .scale = 0.25f},
+            {.S = 3, .H = 2, .KV = 2, .D = 128, .scale = 0.18f},
+            {.S = 3, .H = 4, .KV = 2, .D = 16, .scale = 0.5f, .window = 20},
+            {.S = 3, .H = 4, .KV = 1, .D = 16, .scale = 0.5f, .window = 37, .softcap = 0.8f},
+        };
+        for (int64_t i = 0; i < CHECK_COUNT(shapes); i++)
+            run_decode(ops, &shapes[i]);
     }
 }
 

@@ -101,6 +101,78 @@ static void test_swiglu(void **state)
     }
 }
 
+/* Tolerance: the argument of the sigmoid, up to about 90 where its value still counts, has five
+ * roundings, which the exponential turns into a relative error of the value. */
+static void run_geglu(const fl_backend_ops *ops, int64_t n)
+{
+    float *gate = check_random(3, n);
+    const float *up = check_random(4, n), *dout = check_random(5, n);
+    for (int64_t i = 0; i < n; i++)
+        gate[i] *= i % 3 == 0 ? 30.0f : 4.0f;
+    const float *gate_in = check_copy(gate, n), *up_in = check_copy(up, n);
+    const float *dout_in = check_copy(dout, n);
+    float *out = check_floats(n), *dgate = check_floats(n), *dup = check_floats(n);
+    ops->geglu_fwd(out, gate_in, up_in, n);
+    ops->geglu_bwd(dgate, dup, dout_in, gate_in, up_in, n);
+
+    double *wide_gate = check_widen(gate, n), *wide_up = check_widen(up, n);
+    double *want = check_host_double(n), *want_gate = check_host_double(n);
+    double *want_up = check_host_double(n);
+    ref_geglu(want, wide_gate, wide_up, n);
+    ref_geglu_bwd(want_gate, want_up, check_widen(dout, n), wide_gate, wide_up, n);
+    check_close("geglu_fwd", out, want, n, 10 * CHECK_EPS, 16 * CHECK_EPS);
+    check_close("geglu_bwd dgate", dgate, want_gate, n, 40 * CHECK_EPS, 20 * CHECK_EPS);
+    check_close("geglu_bwd dup", dup, want_up, n, 10 * CHECK_EPS, 16 * CHECK_EPS);
+    float *in_place = check_copy(gate, n), *up2 = check_copy(up, n);
+    ops->geglu_bwd(in_place, up2, dout_in, in_place, up2, n);
+    check_same("geglu_bwd dgate = gate", in_place, dgate, (size_t)n * sizeof *out);
+    check_same("geglu_bwd dup = up", up2, dup, (size_t)n * sizeof *out);
+    check_release();
+}
+
+static void test_geglu(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        for (int64_t i = 0; i < CHECK_COUNT(sizes); i++)
+            run_geglu(ops, sizes[i]);
+    }
+}
+
+/* Tolerance: tanh within 4 ulp, three more roundings; the slope cancels towards the cap. */
+static void run_softcap(const fl_backend_ops *ops, int64_t n)
+{
+    const float cap = 3.0f;
+    float *x = check_random(7, n);
+    const float *d = check_random(8, n);
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= i % 4 == 0 ? 200.0f : i % 4 == 1 ? 0.01f : 6.0f;
+    float *y = check_copy(x, n), *slope = check_copy(d, n), *scaled = check_copy(x, n);
+    ops->softcap_fwd(y, cap, n);
+    ops->softcap_bwd(slope, y, cap, n);
+    ops->scale(scaled, cap, n);
+    double *want = check_widen(x, n), *want_d = check_widen(d, n), *product = check_widen(x, n);
+    ref_softcap_bwd(want_d, want, (double)cap, n);
+    ref_softcap(want, (double)cap, n);
+    for (int64_t i = 0; i < n; i++)
+        product[i] *= (double)cap;
+    check_close("softcap_fwd", y, want, n, 0, 8 * CHECK_EPS);
+    check_close("softcap_bwd", slope, want_d, n, 16 * CHECK_EPS, 4 * CHECK_EPS);
+    check_close("scale", scaled, product, n, 0, CHECK_EPS);
+    check_release();
+}
+
+static void test_softcap(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        for (int64_t i = 0; i < CHECK_COUNT(sizes); i++)
+            run_softcap(ops, sizes[i]);
+    }
+}
+
 /* Tolerance: two products and a sum of numbers below 1. */
 static void run_rope(const fl_backend_ops *ops, int64_t heads, int64_t D, bool inverse)
 {
@@ -244,8 +316,10 @@ static void test_exp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),  cmocka_unit_test(test_axpy),    cmocka_unit_test(test_swiglu),
-        cmocka_unit_test(test_rope), cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_add),     cmocka_unit_test(test_axpy),
+        cmocka_unit_test(test_swiglu),  cmocka_unit_test(test_geglu),
+        cmocka_unit_test(test_softcap), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

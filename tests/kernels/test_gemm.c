@@ -55,6 +55,126 @@ static void run_linear(const fl_backend_ops *ops, fl_dtype dtype, int64_t T, int
     check_release();
 }
 
+/* A quantised weight with its values in double; everything is in backend memory but `quant`. */
+typedef struct quantised {
+    fl_quant quant;
+    double *values;
+} quantised;
+
+static void *device_bytes(const void *bytes, int64_t count)
+{
+    float *copy = check_host((count + 3) / 4);
+    memcpy(copy, bytes, (size_t)count);
+    return check_copy(copy, (count + 3) / 4);
+}
+
+/* format FL_NF4: with double quantisation when `nested`. */
+static quantised quantise(const float *w, fl_format format, bool nested, int64_t rows, int64_t cols)
+{
+    int64_t count = rows * cols, blocks = (count + 63) / 64, groups = (blocks + 255) / 256;
+    quantised q = {.quant = {.format = format, .cols = cols}};
+    uint8_t *codes = (uint8_t *)check_host(count / 4 + 1), *nested_codes;
+    float *absmax = check_host(format == FL_INT8 ? rows : blocks), *scale = check_host(groups);
+    float *map = check_host(FL_ABSMAX_CODES), *wide = check_host(count);
+    nested_codes = (uint8_t *)check_host(blocks / 4 + 1);
+    for (int64_t r = 0; format == FL_INT8 && r < rows; r++)
+        absmax[r] = fl_quantise_int8_row((int8_t *)codes + r * cols, w + r * cols, cols);
+    for (int64_t b = 0; format == FL_NF4 && b < blocks; b++)
+        absmax[b] = fl_quantise_nf4_block(codes + b * 32, w + b * 64,
+                                          count - b * 64 < 64 ? count - b * 64 : 64);
+    fl_dynamic_map(map);
+    fl_quantise_absmax(nested_codes, scale, &q.quant.absmax_offset, absmax, nested ? blocks : 0);
+    fl_quant host = q.quant;
+    host.codes = codes;
+    host.absmax = nested ? NULL : absmax;
+    host.absmax_codes = nested_codes;
+    host.absmax_map = map;
+    host.absmax_scale = scale;
+    fl_dequantise(wide, &host, 0, count);
+    q.values = check_widen(wide, count);
+    q.quant.codes = device_bytes(codes, format == FL_INT8 ? count : (count + 1) / 2);
+    if (!nested) q.quant.absmax = check_copy(absmax, format == FL_INT8 ? rows : blocks);
+    q.quant.absmax_codes = device_bytes(nested_codes, blocks);
+    q.quant.absmax_map = check_copy(map, FL_ABSMAX_CODES);
+    q.quant.absmax_scale = check_copy(scale, groups);
+    return q;
+}
+
+/* Rows [skip, rows) of a quantised matrix. */
+static void run_quantised(const fl_backend_ops *ops, fl_format format, bool nested, int64_t T,
+                          int64_t rows, int64_t cols, int64_t skip)
+{
+    quantised q = quantise(check_random(12, rows * cols), format, nested, rows, cols);
+    int64_t N = rows - skip;
+    fl_weight weight = {.quant = &q.quant, .first = skip * cols, .rows = N, .cols = cols};
+    const float *x = check_random(1, T * cols), *dy = check_random(2, T * N);
+    const float *x_in = check_copy(x, T * cols), *dy_in = check_copy(dy, T * N);
+    float *y = check_floats(T * N), *dx = check_floats(T * cols);
+    ops->linear_fwd(y, x_in, &weight, T, false);
+    ops->linear_bwd(dx, dy_in, &weight, T, false);
+    double *want_y = check_host_double(T * N), *want_dx = check_host_double(T * cols);
+    const double *values = q.values + skip * cols;
+    ref_matmul(want_y, check_widen(x, T * cols), values, T, N, cols, false, true);
+    ref_matmul(want_dx, check_widen(dy, T * N), values, T, cols, N, false, false);
+    check_close("linear_fwd quantised", y, want_y, T * N, tolerance(cols), 0);
+    check_close("linear_bwd quantised", dx, want_dx, T * cols, tolerance(N), 0);
+    float *row = check_floats(N); // the same bits alone
+    if (T > 0) {
+        ops->linear_fwd(row, x_in + (T - 1) * cols, &weight, 1, false);
+        check_same("linear_fwd quantised row", row, y + (T - 1) * N, (size_t)N * sizeof *row);
+    }
+    check_release();
+}
+
+static void test_quantised(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        for (int64_t i = 0; i < CHECK_COUNT(linear_cases); i++) {
+            int64_t T = linear_cases[i].T, rows = linear_cases[i].rows, cols = linear_cases[i].cols;
+            run_quantised(ops, FL_INT8, false, T, rows, cols, 0);
+            run_quantised(ops, FL_NF4, false, T, rows, cols, 0);
+            run_quantised(ops, FL_NF4, true, T, rows, cols, rows / 3);
+            run_quantised(ops, FL_INT8, false, T, rows, cols, rows / 2);
+        }
+    }
+}
+
+/* The bias comes on top of the product, whatever T and whether it accumulates or not. */
+static void run_bias(const fl_backend_ops *ops, int64_t T, int64_t rows, int64_t cols)
+{
+    fl_weight weight = check_weight(check_random(3, rows * cols), FL_F32, rows, cols);
+    const float *x = check_copy(check_random(1, T * cols), T * cols);
+    const float *bias = check_random(10, rows), *old = check_random(11, T * rows);
+    float *plain = check_floats(T * rows), *y = check_floats(T * rows);
+    float *sum = check_copy(old, T * rows);
+    ops->linear_fwd(plain, x, &weight, T, false);
+    weight.bias = check_copy(bias, rows);
+    ops->linear_fwd(y, x, &weight, T, false);
+    ops->linear_fwd(sum, x, &weight, T, true);
+    float *host = check_host(T * rows);
+    ops->copy_out(host, plain, (size_t)(T * rows) * sizeof *host);
+    double *want = check_widen(host, T * rows);
+    for (int64_t i = 0; i < T * rows; i++)
+        want[i] += (double)bias[i % rows];
+    check_close("linear_fwd with bias", y, want, T * rows, 0, CHECK_EPS);
+    add_base(want, old, T * rows);
+    check_close("linear_fwd with bias, accumulating", sum, want, T * rows, tolerance(cols), 0);
+    check_release();
+}
+
+static void test_bias(void **state)
+{
+    (void)state;
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        run_bias(ops, 1, 1, 3);
+        run_bias(ops, 37, 50, 20);
+        run_bias(ops, 130, 33, 64);
+    }
+}
+
 static void test_linear(void **state)
 {
     (void)state;
@@ -148,6 +268,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_quantised),
         cmocka_unit_test(test_gemm),
         cmocka_unit_test(test_rows_are_independent),
     };

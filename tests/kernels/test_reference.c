@@ -96,6 +96,53 @@ static void test_swiglu(void **state)
     check_release();
 }
 
+static double geglu_loss(const void *context)
+{
+    const swiglu_context *c = context;
+    ref_geglu(c->out, c->gate, c->up, c->n);
+    return weighted_sum(c->dout, c->out, c->n);
+}
+
+static void test_geglu(void **state)
+{
+    (void)state;
+    swiglu_context c = {.n = 23};
+    c.out = check_host_double(c.n);
+    c.gate = random_doubles(14, c.n);
+    c.up = random_doubles(15, c.n);
+    c.dout = random_doubles(16, c.n);
+    for (int64_t i = 0; i < c.n; i++)
+        c.gate[i] *= 5;
+    double *dgate = check_host_double(c.n), *dup = check_host_double(c.n);
+    ref_geglu_bwd(dgate, dup, c.dout, c.gate, c.up, c.n);
+    check_gradient("geglu dgate", c.gate, dgate, c.n, geglu_loss, &c);
+    check_gradient("geglu dup", c.up, dup, c.n, geglu_loss, &c);
+    check_release();
+}
+
+static double softcap_loss(const void *context)
+{
+    const swiglu_context *c = context;
+    memcpy(c->out, c->gate, (size_t)c->n * sizeof *c->out);
+    ref_softcap(c->out, 1.5, c->n);
+    return weighted_sum(c->dout, c->out, c->n);
+}
+
+static void test_softcap(void **state)
+{
+    (void)state;
+    swiglu_context c = {.n = 19};
+    c.out = check_host_double(c.n);
+    c.gate = random_doubles(17, c.n);
+    c.dout = random_doubles(18, c.n);
+    for (int64_t i = 0; i < c.n; i++)
+        c.gate[i] *= 4;
+    double *slope = random_doubles(18, c.n);
+    ref_softcap_bwd(slope, c.gate, 1.5, c.n);
+    check_gradient("softcap", c.gate, slope, c.n, softcap_loss, &c);
+    check_release();
+}
+
 typedef struct attention_context {
     double *out, *q, *k, *v, *dout;
     const fl_attn_shape *shape;
@@ -108,11 +155,12 @@ static double attention_loss(const void *context)
     return weighted_sum(c->dout, c->out, c->shape->T * c->shape->H * c->shape->D);
 }
 
-static void test_attention(void **state)
+static void check_attention(int64_t window, float softcap)
 {
-    (void)state;
     static const int32_t cu[] = {0, 3, 3, 8, 9};
-    const fl_attn_shape shape = {.cu = cu, .S = 4, .T = 9, .H = 4, .KV = 2, .D = 6, .scale = 0.7f};
+    fl_attn_shape shape = {.cu = cu, .S = 4, .T = 9, .H = 4, .KV = 2, .D = 6, .scale = 0.7f};
+    shape.window = window;
+    shape.softcap = softcap;
     int64_t q_count = shape.T * shape.H * shape.D, k_count = shape.T * shape.KV * shape.D;
     attention_context c = {.shape = &shape};
     c.out = check_host_double(q_count);
@@ -127,6 +175,15 @@ static void test_attention(void **state)
     check_gradient("attention dk", c.k, dk, k_count, attention_loss, &c);
     check_gradient("attention dv", c.v, dv, k_count, attention_loss, &c);
     check_release();
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    check_attention(0, 0);
+    check_attention(2, 0);
+    check_attention(0, 0.9f);
+    check_attention(3, 0.5f);
 }
 
 typedef struct loss_context {
@@ -159,10 +216,9 @@ static void test_cross_entropy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rmsnorm),
-        cmocka_unit_test(test_swiglu),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_rmsnorm),   cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_geglu),     cmocka_unit_test(test_softcap),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_cross_entropy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,8 +82,9 @@ static void run_attention(const fl_backend_ops *ops, outputs *out)
     float *dv = output(out, NULL, T * KV * D);
     float *scratch = check_floats(ops->attention_bwd_scratch(&shape));
     ops->attention_bwd(dq, dk, dv, q, o, lse, q, k, v, &shape, scratch);
-    ops->attention_decode(output(out, NULL, 2 * C), q, k, v, check_ints(lengths_host, 2), 2, 75, H,
-                          KV, D, 0.5f);
+    shape.S = 2;
+    ops->attention_decode(output(out, NULL, 2 * C), q, k, v, check_ints(lengths_host, 2), 75,
+                          &shape);
 }
 
 typedef void (*run_fn)(const fl_backend_ops *ops, outputs *out);

@@ -78,7 +78,7 @@ bad 'sample_clients = 9999 is more than num_clients = [0-9]+' --sample_clients 9
 bad 'num_clients = 99999, but there are only [0-9]+ records' --num_clients 99999
 bad 'fed_alg = "local99", .* 0 to [0-9]+ ' --fed_alg local99
 bad 'use_peft = false' --use_peft false
-bad 'load_in_8bit .*not supported' --load_in_8bit true
+bad 'load_in_8bit and load_in_4bit are both true' --load_in_8bit true --load_in_4bit true
 bad 'target_modules: "z_proj" is none of q_proj, ' --target_modules q_proj,z_proj
 bad '--template contains a control character' --template $'al\npaca'
 bad 'unknown key num\?.*rounds' $'--num\e[31mrounds' 1 # which must not reach the terminal

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static const fl_model_config config = {.vocab_size = 10,
+static const fl_model_config config = {.family = &fl_families[0],
+                                       .vocab_size = 10,
                                        .hidden_size = 12,
                                        .intermediate_size = 20,
                                        .num_layers = 2,
@@ -22,12 +23,69 @@ static void targets_by_name(void **state)
     (void)state;
     fl_lora_config lora = {.r = 2};
     const char *good[] = {"v_proj", "down_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, good, 2), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, good, 2), FL_OK);
     assert_true(lora.target[FL_V_PROJ] && lora.target[FL_DOWN_PROJ] && !lora.target[FL_Q_PROJ]);
     const char *unknown[] = {"qproj"}, *twice[] = {"q_proj", "q_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, unknown, 1), FL_ERR_USAGE);
-    assert_int_equal(fl_lora_set_targets(&lora, twice, 2), FL_ERR_USAGE);
-    assert_int_equal(fl_lora_set_targets(&lora, NULL, 0), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, unknown, 1), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, twice, 2), FL_ERR_USAGE);
+}
+
+static fl_status set(fl_lora_config *lora, const fl_model_config *c, const char *word)
+{
+    return fl_lora_set_targets(lora, c, &word, word ? 1 : 0);
+}
+
+static int count_targets(const fl_lora_config *lora)
+{
+    int count = 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++)
+        count += lora->target[m];
+    return count;
+}
+
+static void targets_by_family_word_or_expression(void **state)
+{
+    (void)state;
+    fl_lora_config lora = {.r = 2};
+    assert_int_equal(set(&lora, &config, NULL), FL_OK);
+    assert_true(count_targets(&lora) == 2 && lora.target[FL_Q_PROJ] && lora.target[FL_V_PROJ]);
+    assert_int_equal(set(&lora, &config, "all-linear"), FL_OK);
+    assert_int_equal(count_targets(&lora), FL_NUM_MODULES);
+    assert_int_equal(set(&lora, &config, "self_attn.o_proj"), FL_OK);
+    assert_true(count_targets(&lora) == 1 && lora.target[FL_O_PROJ]);
+    assert_int_equal(set(&lora, &config, ".*\\.(q|k)_proj"), FL_OK);
+    assert_true(count_targets(&lora) == 2 && lora.target[FL_K_PROJ]);
+    assert_int_equal(set(&lora, &config, "q_proj|.*up_proj"), FL_OK); /* the whole path */
+    assert_true(count_targets(&lora) == 1 && lora.target[FL_UP_PROJ]);
+    assert_int_equal(set(&lora, &config, "attn.q_proj"), FL_ERR_USAGE);
+    assert_int_equal(set(&lora, &config, ".*z_proj"), FL_ERR_USAGE);
+    assert_int_equal(set(&lora, &config, "(q_proj"), FL_ERR_USAGE);
+    assert_int_equal(set(&lora, &config, ".*\\.1\\..*q_proj"), FL_ERR_UNSUPPORTED);
+    assert_non_null(strstr(fl_error_text(), "1 of 2 layers"));
+}
+
+/* Phi-3: q, k and v are one module with one A. */
+static void fused_modules(void **state)
+{
+    (void)state;
+    fl_model_config phi = config;
+    phi.family = fl_family_find("Phi3ForCausalLM", NULL);
+    fl_lora_config lora = {.r = 2, .alpha = 4};
+    assert_int_equal(set(&lora, &phi, "q_proj"), FL_ERR_USAGE);
+    assert_int_equal(set(&lora, &phi, NULL), FL_OK);
+    const char *names[FL_NUM_MODULES];
+    assert_int_equal(fl_lora_target_names(&lora, &phi, names), 1);
+    assert_string_equal(names[0], "qkv_proj");
+    fl_params p;
+    assert_int_equal(fl_lora_create(&p, &lora, &phi, 1), FL_OK);
+    assert_int_equal(p.num_params, 4);
+    assert_int_equal(p.params[1].dim[0], 20); /* 12 + 4 + 4 rows */
+    assert_int_equal(p.count, fl_lora_count(&lora, &phi));
+    assert_int_equal(fl_module_row(FL_V_PROJ, &phi), 16);
+    fl_params_fini(&p);
+    assert_true(fl_lora_scale(&lora) == 2.0f);
+    lora.rslora = true;
+    assert_true(fabsf(fl_lora_scale(&lora) - 2.8284271f) < 1e-6f);
 }
 
 static void layout_is_pefts(void **state)
@@ -35,7 +93,7 @@ static void layout_is_pefts(void **state)
     (void)state;
     fl_lora_config lora = {.r = 2};
     const char *names[] = {"k_proj", "gate_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, names, 2), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, names, 2), FL_OK);
     fl_params p;
     assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
     assert_int_equal(p.num_params, 8);
@@ -57,7 +115,7 @@ static void a_is_uniform_and_seeded_b_is_zero(void **state)
     (void)state;
     fl_lora_config lora = {.r = 64};
     const char *names[] = {"q_proj"};
-    assert_int_equal(fl_lora_set_targets(&lora, names, 1), FL_OK);
+    assert_int_equal(fl_lora_set_targets(&lora, &config, names, 1), FL_OK);
     fl_params p, same, other;
     assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
     assert_int_equal(fl_lora_create(&same, &lora, &config, 1), FL_OK);
@@ -84,6 +142,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_by_name),
+        cmocka_unit_test(targets_by_family_word_or_expression),
+        cmocka_unit_test(fused_modules),
         cmocka_unit_test(layout_is_pefts),
         cmocka_unit_test(a_is_uniform_and_seeded_b_is_zero),
     };

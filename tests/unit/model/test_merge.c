@@ -87,7 +87,7 @@ static fl_params save_adapter(const char *model_dir, const char *name, bool use_
     fl_lora_config lora = {.r = 3, .alpha = 6};
     fl_params adapter;
     OK(fl_model_config_load(&config, model_dir));
-    OK(fl_lora_set_targets(&lora, modules, 2));
+    OK(fl_lora_set_targets(&lora, &config, modules, 2));
     OK(fl_lora_create(&adapter, &lora, &config, 1));
     fl_rng rng = fl_rng_make(9, FL_PURPOSE_TEST, 0, 0, 0, 0);
     for (size_t i = 0; i < adapter.count; i++)
