@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Makes seeds/: the smallest files of each kind that a tokenizer can be made of."""
+"""Makes seeds/: the smallest files of each kind that a reader takes."""
 import base64
+import gzip
 import json
 import pathlib
 import struct
@@ -54,7 +55,65 @@ def tokenizer(model, **parts):
         {"id": 2, "content": "lo", "single_word": True}], **parts, "model": model}, ensure_ascii=False, indent=0)
 
 
+def safetensors(*tensors):
+    """Of (name, dtype, shape, data); the header is padded as the package does it."""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, dtype, shape, values in tensors:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def write(path, data):
+    (HERE / path).parent.mkdir(parents=True, exist_ok=True)
+    (HERE / path).write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+
+
+def model_files():
+    floats = struct.pack("<8f", *range(8))
+    write("safetensors/types.safetensors", safetensors(
+        ("a", "F32", [2, 4], floats), ("b", "F64", [1], bytes(8)), ("c", "BF16", [1, 2, 1, 2], bytes(8)),
+        ("d", "F16", [], bytes(2)), ("e", "U8", [0, 3], b""), ("f", "I8", [2], b"12")))
+    write("safetensors/one.safetensors", safetensors(("a", "F32", [8], floats)))
+    write("safetensors/empty.safetensors", safetensors())
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    write("adapter/weights", b"t" + safetensors(
+        (name + "A.weight", "F32", [2, 3], floats[:24]), (name + "B.weight", "BF16", [4, 2], bytes(16))))
+    write("adapter/config", b"c" + json.dumps({
+        "peft_type": "LORA", "r": 2, "lora_alpha": 16, "lora_dropout": 0.5, "use_rslora": True, "bias": "none",
+        "base_model_name_or_path": "base", "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "eva",
+        "rank_pattern": {}, "use_dora": False}).encode())
+    sizes = {"vocab_size": 32, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
+    write("config_json/llama.json", {
+        "architectures": ["LlamaForCausalLM"], **sizes, "rope_theta": 500000.0, "attention_bias": True,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 8192},
+        "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}})
+    write("config_json/gemma2.json", {
+        "architectures": ["Gemma2ForCausalLM"], **sizes, "head_dim": 4, "sliding_window": 4, "query_pre_attn_scalar": 4,
+        "attn_logit_softcapping": 50.0, "final_logit_softcapping": None, "hidden_activation": "gelu_pytorch_tanh",
+        "layer_types": ["sliding_attention", "full_attention"]})
+    write("config_json/qwen2.json", {
+        "model_type": "qwen2", **sizes, "sliding_window": 4, "use_sliding_window": True, "max_window_layers": 1,
+        "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}, "tie_word_embeddings": True})
+
+
+def datasets():
+    records = [{"instruction": "add \u00f6", "input": "1 2", "output": "3\n", "domain": "sums"},
+               {"instruction": "say", "output": "hi"}]
+    lines = "\r\n".join(json.dumps(r) for r in records).encode() + b"\n\n"
+    write("dataset/alpaca.json", records)
+    write("dataset/alpaca.jsonl", b"\xef\xbb\xbf" + lines)
+    write("dataset/alpaca.jsonl.gz", gzip.compress(lines, mtime=0))
+    write("dataset/response.jsonl", {"instruction": "say", "response": "hi"})
+
+
 def main():
+    model_files()
+    datasets()
     for folder in ("json", "sentencepiece", "tiktoken"):
         (HERE / folder).mkdir(parents=True, exist_ok=True)
     (HERE / "sentencepiece/bpe.model").write_bytes(sentencepiece(2, True, field(1, b"identity") + field(4, 0)))
