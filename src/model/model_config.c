@@ -186,7 +186,8 @@ static fl_status load_scales(fl_model_config *c, const json_t *root, const char 
     c->embedding_scale = c->family->scale_embedding ? (float)sqrt((double)c->hidden_size) : 1.0f;
     if (!c->family->softcaps) return FL_OK;
     FL_TRY(fl_json_get_number_or(&divisor, root, "query_pre_attn_scalar", 256, path));
-    FL_CHECK(divisor > 0, FL_ERR_INPUT, "%s: query_pre_attn_scalar must be positive", path);
+    FL_CHECK(divisor >= 1e-6 && divisor <= 1e9, FL_ERR_INPUT,
+             "%s: query_pre_attn_scalar is outside [1e-6, 1e9]", path);
     c->attn_scale = (float)(1.0 / sqrt(divisor));
     FL_TRY(load_cap(&c->attn_softcap, root, "attn_logit_softcapping", 50, path));
     return load_cap(&c->final_softcap, root, "final_logit_softcapping", 30, path);

@@ -29,8 +29,10 @@ static fl_status load_llama3(fl_rope_config *rope, const json_t *typed, const ch
     FL_TRY(fl_json_get_number(&rope->high_freq_factor, typed, "high_freq_factor", path));
     FL_TRY(fl_json_get_int(&rope->original_positions, typed, "original_max_position_embeddings", 1,
                            (int64_t)1 << 30, path));
-    FL_CHECK(rope->low_freq_factor > 0 && rope->high_freq_factor > rope->low_freq_factor,
-             FL_ERR_INPUT, "%s: low_freq_factor and high_freq_factor are not in order", path);
+    FL_CHECK(rope->low_freq_factor >= 1e-6 && rope->high_freq_factor <= 1e6, FL_ERR_INPUT,
+             "%s: low_freq_factor or high_freq_factor is outside [1e-6, 1e6]", path);
+    FL_CHECK((float)rope->high_freq_factor > (float)rope->low_freq_factor, FL_ERR_INPUT,
+             "%s: low_freq_factor and high_freq_factor are not in order", path);
     return FL_OK;
 }
 
@@ -50,7 +52,8 @@ fl_status fl_rope_config_load(fl_model_config *config, const json_t *root, const
         FL_TRY(fl_json_get_number_or(&rope->theta, parameters, "rope_theta", outer, path));
         FL_TRY(fl_json_get_number_or(&partial, parameters, "partial_rotary_factor", partial, path));
     }
-    FL_CHECK(rope->theta > 0, FL_ERR_INPUT, "%s: rope_theta must be positive", path);
+    FL_CHECK(rope->theta >= 1 && rope->theta <= 1e30, FL_ERR_INPUT,
+             "%s: rope_theta is outside [1, 1e30]", path);
     FL_CHECK(partial == 1.0, FL_ERR_UNSUPPORTED,
              "%s: partial_rotary_factor = %g is not supported; known: 1", path, partial);
     if (!typed) return FL_OK;

@@ -99,6 +99,14 @@ def model_files():
     write("config_json/qwen2.json", {
         "model_type": "qwen2", **sizes, "sliding_window": 4, "use_sliding_window": True, "max_window_layers": 1,
         "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}, "tie_word_embeddings": True})
+    # Found once: numbers whose frequencies or scales are no finite fp32.
+    write("config_json/theta.json", {
+        "model_type": "qwen2", **sizes, "head_dim": 8, "rope_theta": 1e-300})
+    write("config_json/ramp.json", {
+        "model_type": "llama", **sizes, "head_dim": 128, "rope_theta": 1e308, "rope_scaling": {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1e-300, "high_freq_factor": 1e-299,
+            "original_max_position_embeddings": 8192}})
+    write("config_json/scale.json", {"model_type": "gemma2", **sizes, "query_pre_attn_scalar": 1e-320})
 
 
 def datasets():
