@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,4 +59,13 @@ fl_status fl_buf_addf(fl_buf *buf, const char *format, ...)
     }
     va_end(again);
     return status;
+}
+
+const char *fl_trim(const char *text, size_t *length)
+{
+    while (*length && isspace((unsigned char)text[*length - 1]))
+        --*length;
+    for (; *length && isspace((unsigned char)*text); text++)
+        --*length;
+    return text;
 }

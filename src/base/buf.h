@@ -18,4 +18,7 @@ fl_status fl_buf_add(fl_buf *buf, const void *data, size_t length);
 fl_status fl_buf_add_text(fl_buf *buf, const char *text);
 fl_status fl_buf_addf(fl_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The text without white space at its ends: a pointer into it; *length follows. */
+const char *fl_trim(const char *text, size_t *length);
+
 #endif

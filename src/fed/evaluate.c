@@ -3,7 +3,6 @@
 #include "fed/agree.h"
 #include "fed/placement.h"
 
-#include <ctype.h>
 #include <string.h>
 
 struct fl_evaluator {
@@ -75,22 +74,11 @@ void fl_evaluator_destroy(fl_evaluator *e)
     fl_free(e);
 }
 
-/* The decoded text without white space at its ends. */
-static const char *trim(fl_buf *text, size_t *length)
-{
-    const char *start = fl_buf_text(text);
-    *length = text->length;
-    while (*length && isspace((unsigned char)start[*length - 1]))
-        --*length;
-    for (; *length && isspace((unsigned char)*start); start++)
-        --*length;
-    return start;
-}
-
 static fl_eval_answer judge(const fl_eval_set *set, size_t item, fl_buf *decoded)
 {
-    size_t length;
-    const char *text = trim(decoded, &length), *expected = set->items[item].expected;
+    size_t length = decoded->length;
+    const char *text = fl_trim(fl_buf_text(decoded), &length),
+               *expected = set->items[item].expected;
     fl_eval_answer answer = {.item = (int32_t)item};
     answer.correct = length == strlen(expected) && memcmp(text, expected, length) == 0;
     if (length >= FL_ANSWER_SIZE) { /* cut at a character, not inside one */

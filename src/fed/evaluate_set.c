@@ -3,7 +3,6 @@
 #include "data/dataset.h"
 #include "fed/evaluate.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -73,12 +72,7 @@ static fl_status list_folder(file_list *list, fl_arena *arena, const char *path)
 /* Copies text without white space at its ends. */
 static fl_status trimmed(fl_arena *arena, const char **out, const char *text, size_t length)
 {
-    while (length && isspace((unsigned char)text[length - 1]))
-        length--;
-    while (length && isspace((unsigned char)text[0])) {
-        text++;
-        length--;
-    }
+    text = fl_trim(text, &length);
     char *copy;
     FL_TRY(fl_arena_text(arena, &copy, text, length));
     *out = copy;

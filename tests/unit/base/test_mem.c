@@ -175,6 +175,20 @@ static void test_status(void **state)
     assert_string_equal(fl_status_word(FL_ERR_NUMERIC), "numeric");
 }
 
+static void test_trim(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *trimmed;
+    } cases[] = {{"", ""}, {" \n\t ", ""}, {"a", "a"}, {"  a b\n", "a b"}, {"a ", "a"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t length = strlen(cases[i].text);
+        const char *text = fl_trim(cases[i].text, &length);
+        assert_int_equal(length, strlen(cases[i].trimmed));
+        assert_memory_equal(text, cases[i].trimmed, length);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_buf),
         cmocka_unit_test(test_status),
+        cmocka_unit_test(test_trim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
