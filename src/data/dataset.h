@@ -12,20 +12,37 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "data/turn.h"
 
-/* Texts are UTF-8 bytes, closed with a zero byte that is not counted, owned by the data set. */
+/* What a record consists of; the same for all records of a data set. */
+typedef enum fl_record_form {
+    FL_FORM_INSTRUCTION, /* instruction and response */
+    FL_FORM_CHAT,        /* turns: a conversation, trained on the assistant's turns */
+    FL_FORM_PREFERENCE   /* turns: the conversation so far, ending with the user's turn; chosen
+                            and rejected: two answers to it */
+} fl_record_form;
+
+/* Texts are UTF-8 bytes, closed with a zero byte that is not counted, owned by the data set.  What
+ * the form does not have is NULL and 0. */
 typedef struct fl_record {
     const char *instruction;
     const char *response;
+    const fl_turn *turns; /* [num_turns] */
+    const char *chosen;
+    const char *rejected;
     const char *domain;        /* NULL where the record has no field "domain" */
     size_t instruction_length; /* bytes */
     size_t response_length;
+    size_t num_turns;
+    size_t chosen_length;
+    size_t rejected_length;
     size_t domain_length;
 } fl_record;
 
 typedef struct fl_dataset {
     fl_record *records;
-    size_t count;     /* at least 1 */
+    size_t count; /* at least 1 */
+    fl_record_form form;
     const char *kind; /* "alpaca", "instruction_response"; a constant */
     size_t capacity;  /* of records */
     fl_arena *arena;  /* owns the texts */
