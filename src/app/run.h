@@ -16,6 +16,7 @@ typedef struct fl_run {
     const fl_backend_ops *ops;
 
     fl_tokenizer *tokenizer;
+    fl_text_format format;
     fl_dataset *dataset;
     fl_examples *examples;
     fl_partition partition;

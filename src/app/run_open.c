@@ -12,14 +12,15 @@
 static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
-    const fl_template *template = fl_template_find(o->data.template);
     fl_buf path = {0};
     FL_TRY(fl_tokenizer_open(&run->tokenizer, o->data.model_name_or_path));
+    FL_TRY(fl_text_format_open(&run->format, o->data.template, &o->custom, run->tokenizer,
+                               o->data.model_name_or_path));
     fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
     if (status == FL_OK) status = fl_dataset_load(&run->dataset, fl_buf_text(&path));
     fl_buf_fini(&path);
     FL_TRY(status);
-    FL_TRY(fl_examples_build(&run->examples, run->dataset, run->tokenizer, template,
+    FL_TRY(fl_examples_build(&run->examples, run->dataset, run->tokenizer, &run->format,
                              o->data.seq_length));
     FL_CHECK(run->examples->num_targets > 0, FL_ERR_INPUT,
              "%s: no example keeps a token of its response within seq_length = %lld",
@@ -27,7 +28,7 @@ static fl_status open_data(fl_run *run)
     if (run->examples->num_unmarked && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
                 run->examples->num_unmarked, run->examples->count, (long long)o->data.seq_length);
-    return fl_eval_set_load(&run->eval_set, &o->eval, run->tokenizer, template);
+    return fl_eval_set_load(&run->eval_set, &o->eval, run->tokenizer, &run->format);
 }
 
 /* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
@@ -241,6 +242,7 @@ void fl_run_close(fl_run *run)
     fl_partition_fini(&run->partition);
     fl_examples_destroy(run->examples);
     fl_dataset_destroy(run->dataset);
+    fl_text_format_fini(&run->format);
     fl_tokenizer_close(run->tokenizer);
     fl_options_fini(&run->options);
 }
