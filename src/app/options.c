@@ -49,6 +49,11 @@ static const fl_conf_row lora_rows[] = {
      "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
      "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
      "and v_proj (Phi-3: qkv_proj)"},
+    {"rank_pattern", FL_CONF_LIST, LORA(rank_pattern), "", 0, 0, NULL,
+     "modules with a rank of their own, EXPRESSION=RANK as in PEFT, the first that matches the end "
+     "of model.layers.0.self_attn.q_proj counts: q_proj=4"},
+    {"alpha_pattern", FL_CONF_LIST, LORA(alpha_pattern), "", 0, 0, NULL,
+     "modules with an alpha of their own, EXPRESSION=ALPHA likewise"},
 };
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",

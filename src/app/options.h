@@ -17,7 +17,7 @@ typedef struct fl_lora_options {
     bool use_peft, use_rslora;
     int64_t peft_lora_r, peft_lora_alpha;
     double lora_dropout;
-    fl_conf_list target_modules;
+    fl_conf_list target_modules, rank_pattern, alpha_pattern;
 } fl_lora_options;
 
 typedef struct fl_run_options {

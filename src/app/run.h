@@ -21,6 +21,8 @@ typedef struct fl_run {
 
     fl_model_config model_config;
     fl_lora_config lora;
+    fl_patterns rank_pattern, alpha_pattern; /* as in the options, in `texts` */
+    fl_arena *texts;
     fl_params adapter; /* the global one, host memory */
     const fl_algorithm *algorithm;
     fl_server_state server;

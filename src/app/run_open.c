@@ -54,6 +54,18 @@ static fl_status open_clients(fl_run *run)
     return fl_alloc(&run->positions, run->most_examples, sizeof *run->positions);
 }
 
+static fl_status set_patterns(fl_run *run)
+{
+    const fl_lora_options *o = &run->options.lora;
+    FL_TRY(fl_arena_create(&run->texts));
+    FL_TRY(fl_lora_parse_patterns(&run->rank_pattern, run->texts, "rank_pattern",
+                                  o->rank_pattern.items, o->rank_pattern.count, true));
+    FL_TRY(fl_lora_parse_patterns(&run->alpha_pattern, run->texts, "alpha_pattern",
+                                  o->alpha_pattern.items, o->alpha_pattern.count, false));
+    return fl_lora_set_patterns(&run->lora, &run->model_config, &run->rank_pattern,
+                                &run->alpha_pattern, true);
+}
+
 static fl_status open_adapter(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -68,6 +80,7 @@ static fl_status open_adapter(fl_run *run)
                                  .dropout = (float)o->lora.lora_dropout};
     FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
+    FL_TRY(set_patterns(run));
     return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
 }
 
@@ -209,6 +222,8 @@ void fl_run_close(fl_run *run)
     fl_free(run->positions);
     fl_server_state_fini(&run->server);
     fl_params_fini(&run->adapter);
+    fl_lora_fini(&run->lora);
+    fl_arena_destroy(run->texts);
     fl_eval_set_fini(&run->eval_set);
     fl_free(run->cost);
     fl_free(run->weight);
