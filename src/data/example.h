@@ -19,7 +19,7 @@ typedef struct fl_examples {
     size_t count;
     size_t num_tokens;
     size_t num_targets;  /* labels that a preceding token has to predict */
-    size_t num_unmarked; /* examples that count nowhere, since the response key was cut off */
+    size_t num_unmarked; /* examples that count nowhere, since their answers were cut off */
     int64_t max_length;  /* tokens of the longest example */
     size_t token_capacity, offset_capacity;
 } fl_examples;
@@ -28,8 +28,8 @@ typedef struct fl_examples {
  *
  * Ids: with the tokenizer's special tokens, cut on the right at seq_length.  Labels: tokens equal
  * to the pad id (the unk id where there is no pad token) are ignored, but never the eos id.  An
- * example of which seq_length leaves nothing that counts is counted in num_unmarked; the caller
- * warns.
+ * example that counts nowhere since seq_length cut off its answers is counted in num_unmarked; the
+ * caller warns.
  *
  * Conversations: the loss counts the tokens that cover bytes of the spans of
  * fl_conversation_render.  A record of instruction and response without an SFT template is the

@@ -5,7 +5,7 @@ static fl_dataset *make_dataset(const char *folder, const char *lines)
 {
     fl_dataset *dataset = NULL;
     write_text(folder, "set.jsonl", lines);
-    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl")));
+    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl"), NULL));
     return dataset;
 }
 
@@ -175,7 +175,7 @@ static void test_published(void **state)
     if (!records || !dir) skip();
     made m;
     OK(fl_tokenizer_open(&m.tokenizer, dir));
-    OK(fl_dataset_load(&m.dataset, records));
+    OK(fl_dataset_load(&m.dataset, records, NULL));
     OK(fl_text_format_open(&m.format, "alpaca", NULL, m.tokenizer, NULL));
     OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, &m.format, 512));
     // Counts of the reference's procedure on the same files.
