@@ -20,9 +20,8 @@ static void every_format_is_whole(void **state)
         const char *name = fl_conversation_name(i);
         const fl_conversation *f = fl_conversation_find(name);
         assert_non_null(f);
-        const char *texts[] = {f->system,    f->before_system, f->after_system,
-                               f->user[0],   f->user[1],       f->answer[0],
-                               f->answer[1], f->answer[2],     f->open};
+        const char *texts[] = {f->before_system, f->after_system, f->user[0],   f->user[1],
+                               f->answer[0],     f->answer[1],    f->answer[2], f->open};
         for (size_t k = 0; k < COUNT_OF(texts); k++)
             assert_non_null(texts[k]);
         if (strncmp(f->answer[0], f->open, strlen(f->open)) != 0)
