@@ -184,7 +184,7 @@ fl_status fl_answer_choose(fl_answer *a, fl_session *session, int64_t s)
         a->finish = is_full ? "length" : NULL;
     }
     /* what waited for more tokens may hold a stop string, hence this order */
-    if (a->finish) fl_text_stream_finish(&a->stream);
+    if (a->finish) FL_TRY(fl_text_stream_finish(&a->stream));
     if (a->stream.is_stopped) a->finish = "stop";
     return FL_OK;
 }
