@@ -8,6 +8,7 @@
 
 typedef struct fl_run_data {
     fl_tokenizer *tokenizer;
+    fl_text_format format; /* what `template` says */
     fl_dataset *dataset;
     fl_examples *examples;   /* [dataset->count] */
     fl_record_groups groups; /* of what the split goes by */
