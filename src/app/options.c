@@ -23,7 +23,20 @@ static const fl_conf_row model_rows[] = {
 };
 static const fl_conf_row data_rows[] = {
     {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
-     "file of training records: JSON or JSON Lines, also .gz"},
+     "file of training records (JSON, JSON Lines, CSV, also .gz), a folder of such files, or a name "
+     "that the reference knows; docs/data.md"},
+    {"dataset_kind", FL_CONF_WORD, DATA(dataset.kind), "auto", 0, 0, FL_DATASET_KINDS,
+     "what the records' fields mean; auto: by the fields of the first record"},
+    {"instruction_field", FL_CONF_STRING, DATA(dataset.instruction_field), "", 0, 0, NULL,
+     "for other fields: the one that asks"},
+    {"input_field", FL_CONF_STRING, DATA(dataset.input_field), "", 0, 0, NULL,
+     "the one that is added to it after a space; may be missing"},
+    {"response_field", FL_CONF_STRING, DATA(dataset.response_field), "", 0, 0, NULL,
+     "the one that answers"},
+    {"domain_field", FL_CONF_STRING, DATA(dataset.domain_field), "", 0, 0, NULL,
+     "the one that names the record's domain; empty: domain (dolly: category)"},
+    {"client_field", FL_CONF_STRING, DATA(dataset.client_field), "", 0, 0, NULL,
+     "the one that names whose record it is; empty: client"},
     {"local_data_dir", FL_CONF_STRING, DATA(local_data_dir), "", 0, 0, NULL,
      "text put in front of dataset_name as it is"},
     {"dataset_sample", FL_CONF_INT, DATA(dataset_sample), "20000", 0, 4294967295.0, NULL,

@@ -13,12 +13,12 @@ static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
     const fl_template *template = fl_template_find(o->data.template);
-    fl_buf path = {0};
     FL_TRY(fl_tokenizer_open(&run->tokenizer, o->data.model_name_or_path));
-    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
-    if (status == FL_OK) status = fl_dataset_load(&run->dataset, fl_buf_text(&path));
-    fl_buf_fini(&path);
-    FL_TRY(status);
+    FL_TRY(fl_dataset_open(&run->dataset, o->data.local_data_dir, o->data.dataset_name,
+                           &o->data.dataset));
+    if (run->dataset->num_skipped && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu records were left out, %zu are there", run->dataset->num_skipped,
+                run->dataset->count);
     FL_TRY(fl_examples_build(&run->examples, run->dataset, run->tokenizer, template,
                              o->data.seq_length));
     FL_CHECK(run->examples->num_targets > 0, FL_ERR_INPUT,

@@ -199,6 +199,9 @@ fl_status fl_examples_build(fl_examples **out, const fl_dataset *dataset,
                           .eos = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_EOS),
                           .pad = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_PAD)};
     FL_CHECK(maker.eos_text, FL_ERR_UNSUPPORTED, "the tokenizer names no eos token");
+    FL_CHECK(dataset->form == FL_FORM_INSTRUCTION, FL_ERR_UNSUPPORTED,
+             "%zu records of the kind %s: no instruction and response to train on", dataset->count,
+             dataset->kind);
     fl_examples *examples = NULL;
     fl_status status;
     FL_TRY_GOTO(create(&examples), out);
