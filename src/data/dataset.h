@@ -34,17 +34,17 @@ typedef struct fl_record {
     const fl_turn *turns; /* [num_turns] */
     const char *chosen;
     const char *rejected;
-    const char *domain;        /* NULL where the record names none */
-    const char *client;        /* whose record it is: named in the record, the name of its list in
-                                  an object {client: [records]}, or in a folder the file's path
-                                  below it without its ending; NULL where there is none of these */
+    const char *domain; /* the field "domain"; NULL where there is none */
+    const char *label;  /* the field that the options name; NULL where there is none */
+    const char *client; /* whose record it is: by the field that the options name, by the name
+                           of its list in an object {client: [records]}, or in a folder by
+                           the file's path below it without its ending; NULL: not known */
     size_t instruction_length; /* bytes */
     size_t response_length;
     size_t num_turns;
     size_t chosen_length;
     size_t rejected_length;
-    size_t domain_length;
-    size_t client_length;
+    size_t domain_length, label_length, client_length;
 } fl_record;
 
 typedef struct fl_dataset {
@@ -70,8 +70,9 @@ typedef struct fl_dataset_options {
     /* With instruction_field and response_field any file with two fields of text can be read;
      * input_field is added to the instruction after a space. */
     const char *instruction_field, *input_field, *response_field;
-    const char *domain_field; /* otherwise "domain" (dolly: "category") */
-    const char *client_field; /* otherwise "client" */
+    /* Fields that are kept besides: texts, or integers in decimal. */
+    const char *label_field;  /* what a non-IID split goes by */
+    const char *client_field; /* whose record it is */
     /* Preference records as the reference system makes them: answers to be put behind the rendered
      * prompt as they are, so with the space in front; hh-rlhf cut behind the common prefix of both
      * transcripts (num_turns may then be 0). */

@@ -61,10 +61,7 @@ static const fl_kind kinds[] = {
      .read = fl_read_seed_task},
     {.name = "dolly",
      .needs = {"instruction", "context", "response"},
-     .fields = {.instruction = "instruction",
-                .input = "context",
-                .response = "response",
-                .domain = "category"},
+     .fields = {.instruction = "instruction", .input = "context", .response = "response"},
      .read = fl_read_instruction},
     {.name = "alpaca",
      .needs = {"instruction", "output"},
@@ -140,7 +137,7 @@ fl_status fl_reader_set_options(fl_dataset_reader *reader, const fl_dataset_opti
     if (options) reader->options = *options;
     fl_dataset_options *o = &reader->options;
     const char **const texts[] = {&o->kind,           &o->instruction_field, &o->input_field,
-                                  &o->response_field, &o->domain_field,      &o->client_field};
+                                  &o->response_field, &o->label_field,       &o->client_field};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!*texts[i]) *texts[i] = "";
     const bool named = o->kind[0] && strcmp(o->kind, "auto") != 0;
@@ -206,7 +203,8 @@ fl_status fl_reader_copy(fl_dataset_reader *reader, const char **out, size_t *le
 static fl_status read_label(fl_dataset_reader *reader, const json_t *object, const char *key,
                             const char **out, size_t *length)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = key[0] ? json_object_get(object, key) : NULL;
+    if (!value) return FL_OK;
     fl_buf *text = &reader->text;
     if (json_is_integer(value)) {
         fl_buf_clear(text);
@@ -221,13 +219,11 @@ static fl_status read_label(fl_dataset_reader *reader, const json_t *object, con
 fl_status fl_reader_put(fl_dataset_reader *reader, const json_t *object, fl_record record)
 {
     const fl_dataset_options *o = &reader->options;
-    const char *by_kind = reader->kind->fields.domain ? reader->kind->fields.domain : "domain";
     record.client = reader->client;
     record.client_length = reader->client_length;
-    FL_TRY(read_label(reader, object, o->domain_field[0] ? o->domain_field : by_kind,
-                      &record.domain, &record.domain_length));
-    FL_TRY(read_label(reader, object, o->client_field[0] ? o->client_field : "client",
-                      &record.client, &record.client_length));
+    FL_TRY(read_label(reader, object, "domain", &record.domain, &record.domain_length));
+    FL_TRY(read_label(reader, object, o->label_field, &record.label, &record.label_length));
+    FL_TRY(read_label(reader, object, o->client_field, &record.client, &record.client_length));
     fl_dataset *dataset = reader->dataset;
     FL_TRY(fl_grow(&dataset->records, &dataset->capacity, dataset->count + 1, sizeof record));
     dataset->records[dataset->count++] = record;

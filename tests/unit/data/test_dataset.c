@@ -50,6 +50,33 @@ static void test_forms(void **state)
     }
 }
 
+/* Fields that the caller names, as text. */
+static void test_named_fields(void **state)
+{
+    const fl_dataset_options fields = {.label_field = "topic", .client_field = "site"};
+    fl_dataset *dataset;
+    write_text(*state, "set",
+               "{\"instruction\": \"a\", \"output\": \"b\", \"topic\": \"t\", \"site\": -12}\n"
+               "{\"instruction\": \"a\", \"output\": \"b\", \"topic\": null, \"site\": \"\"}\n");
+    OK(fl_dataset_load(&dataset, path_in(*state, "set"), &fields));
+    const fl_record *records = dataset->records;
+    assert_string_equal(records[0].label, "t");
+    assert_int_equal(records[0].label_length, 1);
+    assert_string_equal(records[0].client, "-12");
+    assert_int_equal(records[0].client_length, 3);
+    assert_null(records[1].label);
+    assert_string_equal(records[1].client, "");
+    fl_dataset_destroy(dataset);
+
+    OK(fl_dataset_load(&dataset, path_in(*state, "set"), NULL));
+    assert_null(dataset->records[0].label);
+    assert_null(dataset->records[0].client);
+    fl_dataset_destroy(dataset);
+
+    write_text(*state, "set", "{\"instruction\": \"a\", \"output\": \"b\", \"topic\": 1.5}\n");
+    FAILS(fl_dataset_load(&dataset, path_in(*state, "set"), &fields), FL_ERR_INPUT, "topic");
+}
+
 static void test_gzip(void **state)
 {
     gzFile file = gzopen(path_in(*state, "set.gz"), "wb");
@@ -161,9 +188,13 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(test_forms),       FOLDER_TEST(test_gzip),
-        FOLDER_TEST(test_alpaca_rule), FOLDER_TEST(test_overlapping_kinds),
-        FOLDER_TEST(test_broken),      FOLDER_TEST(test_cut),
+        FOLDER_TEST(test_forms),
+        FOLDER_TEST(test_named_fields),
+        FOLDER_TEST(test_gzip),
+        FOLDER_TEST(test_alpaca_rule),
+        FOLDER_TEST(test_overlapping_kinds),
+        FOLDER_TEST(test_broken),
+        FOLDER_TEST(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

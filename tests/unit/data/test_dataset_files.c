@@ -41,8 +41,9 @@ static void test_sites(void **state)
                "{\"instruction\": \"a\", \"output\": \"b\", \"client\": "
                "\"own\"}");
     write_text(folder, "more/eve.json", RECORD("e"));
+    const fl_dataset_options options = {.client_field = "client"};
     fl_dataset *dataset;
-    OK(fl_dataset_load(&dataset, folder, NULL));
+    OK(fl_dataset_load(&dataset, folder, &options));
     expect_all(dataset, "b c a e z1 z2 ", "bob carl own more/eve zoe zoe ");
     write_text(folder, "more/ann.json", "[]");
     FAILS(fl_dataset_load(&dataset, folder, NULL), FL_ERR_INPUT, "more/ann.json: holds no records");

@@ -1,6 +1,8 @@
 /* The kinds of data sets, each as its publishers write it. */
 #include "data_test.h"
 
+static const fl_dataset_options by_client = {.client_field = "client"};
+
 static fl_dataset *load_as(const char *folder, const char *name, const char *text,
                            const fl_dataset_options *options)
 {
@@ -32,7 +34,7 @@ static const struct {
     const char *kind, *text, *instruction, *response, *domain;
 } instructions[] = {
     {"dolly", "{'instruction': 'a', 'context': 'c', 'response': 'r', 'category': 'qa'}", "a c", "r",
-     "qa"},
+     NULL},
     {"dolly", "{'instruction': 'a', 'context': '', 'response': 'r'}", "a", "r", NULL},
     {"prompt_completion", "{'prompt': 'a', 'completion': 'r', 'domain': 7}", "a", "r", "7"},
     {"prompt_response", "{'prompt': 'a', 'response': 'r'}", "a", "r", NULL},
@@ -110,7 +112,7 @@ static void test_fields(void **state)
     const fl_dataset_options options = {.instruction_field = "q",
                                         .input_field = "more",
                                         .response_field = "a",
-                                        .domain_field = "topic",
+                                        .label_field = "topic",
                                         .client_field = "who"};
     fl_dataset *dataset = load_as(*state, "set", text, &options);
     assert_string_equal(dataset->kind, "fields");
@@ -118,7 +120,7 @@ static void test_fields(void **state)
     const fl_record *r = dataset->records;
     expect_text(r[0].instruction, r[0].instruction_length, "a b");
     expect_text(r[0].response, r[0].response_length, "r");
-    expect_text(r[0].domain, r[0].domain_length, "x");
+    expect_text(r[0].label, r[0].label_length, "x");
     expect_text(r[0].client, r[0].client_length, "12");
     expect_text(r[1].instruction, r[1].instruction_length, "c");
     expect_text(r[1].client, r[1].client_length, NULL);
@@ -340,9 +342,11 @@ static void test_broken(void **state)
 static void test_clients(void **state)
 {
     fl_dataset *dataset =
-        load(*state, quoted("{'zoe': [{'instruction': '1', 'response': 'a'}, {'instruction': '2', "
-                            "'response': 'b', 'client': 'own'}],\n 'adam': [\n{'instruction': '3', "
-                            "'response': 'c'}]}\n"));
+        load_as(*state, "set",
+                quoted("{'zoe': [{'instruction': '1', 'response': 'a'}, {'instruction': '2', "
+                       "'response': 'b', 'client': 'own'}],\n 'adam': [\n{'instruction': '3', "
+                       "'response': 'c'}]}\n"),
+                &by_client);
     static const char *const clients[] = {"zoe", "own", "adam"};
     assert_int_equal(dataset->count, 3);
     assert_string_equal(dataset->kind, "instruction_response");
@@ -365,7 +369,7 @@ static void test_csv(void **state)
                                   "1,\"b, \"\"c\"\"\r\nd\",a \"x\",zoe\r\n"
                                   "\r\n"
                                   "\"2\",,\"\",",
-                                  NULL);
+                                  &by_client);
     assert_string_equal(dataset->kind, "alpaca");
     assert_int_equal(dataset->count, 2);
     const fl_record *r = dataset->records;
