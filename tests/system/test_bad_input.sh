@@ -109,7 +109,7 @@ bad_data 'bad\.jsonl: holds no records' '[]'
 good='{"instruction": "a", "output": "b"}\n'
 bad_data 'bad\.jsonl:3: invalid JSON' "$good$good"'{"instruction": "a", "outp'
 bad_data 'bad\.jsonl:2: output must be a string' "$good"'{"instruction": "a", "output": 5}\n'
-bad_data 'bad\.jsonl:1: .*kinds are' '{"question": "a", "answer": "b"}\n'
+bad_data 'bad\.jsonl:1: no kind of data set has the fields frage, antwort; set dataset_kind' '{"frage": "a", "antwort": "b"}\n'
 bad_data 'bad\.jsonl:1: invalid JSON.*0xff' '{"instruction": "a\xff", "output": "b"}\n'
 head -c 100 "$embedded/data/train.jsonl" | gzip | head -c 60 >"$work/cut.jsonl.gz"
 bad 'cut\.jsonl\.gz: damaged gzip data' --dataset_name "$work/cut.jsonl.gz"
