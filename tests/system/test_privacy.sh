@@ -68,17 +68,16 @@ for ranks in 1 2 3 4; do
     ! grep -q '"epsilon":[0-9]' "$work/ranks$ranks/metrics.jsonl" || fail "an epsilon with dp_seed"
     same "$work"/ranks{1,"$ranks"}/adapter/adapter_model.safetensors
 done
-start_job 2 "${seeded[@]}" --output_dir "$work/killed" --num_rounds 40
-until [[ -s $work/killed/state.h5 ]]; do pause 20; done
+start_job 2 "${seeded[@]}" --output_dir "$work/killed"
+until [[ -s $work/killed/state.h5 ]] || ! kill -0 "$job" 2>/dev/null; do pause 5; done
 kill_job
-run 2 "${seeded[@]}" --output_dir "$work/killed" --num_rounds 40
+run 2 "${seeded[@]}" --output_dir "$work/killed"
 [[ $code -eq 0 ]] || fail "exit code $code after a kill"
-run 1 "${seeded[@]}" --output_dir "$work/whole" --num_rounds 40
-same "$work"/{killed,whole}/adapter/adapter_model.safetensors
+same "$work"/{killed,ranks1}/adapter/adapter_model.safetensors
 
 # ---- server optimisers work on the noised mean
 
-for name in fedprox fedavgm fedadam diloco; do
+for name in fedprox fedadam; do
     expect_exit 0 '^round 2/2  epsilon' 0 "${small[@]}" "${dp[@]}" --fed_alg "$name" --num_rounds 2 \
         --output_dir "$work/$name"
 done
