@@ -1,26 +1,16 @@
 #include "app/run_data.h"
 
 /* The split asks for a field only if it goes by it. */
-static fl_status load_records(fl_run_data *data, const fl_options *o, const char *path)
-{
-    const fl_partition_strategy *strategy;
-    const fl_dataset_options fields = {.label_field = o->data.label_field,
-                                       .client_field = o->data.client_field};
-    FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
-    FL_TRY(fl_dataset_load(&data->dataset, path, &fields));
-    fl_record_key key = fl_partition_strategy_key(strategy);
-    return fl_record_groups_make(&data->groups, data->dataset, key, path,
-                                 key == FL_KEY_LABEL ? o->data.label_field : o->data.client_field);
-}
-
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
 {
     const fl_options *o = options;
-    fl_buf path = {0};
-    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
-    if (status == FL_OK) status = load_records(out, o, fl_buf_text(&path));
-    fl_buf_fini(&path);
-    FL_TRY(status);
+    const fl_dataset_options *fields = &o->data.dataset;
+    const fl_partition_strategy *strategy;
+    FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
+    FL_TRY(fl_dataset_open(&out->dataset, o->data.local_data_dir, o->data.dataset_name, fields));
+    const fl_record_key key = fl_partition_strategy_key(strategy);
+    FL_TRY(fl_record_groups_make(&out->groups, out->dataset, key, o->data.dataset_name,
+                                 key == FL_KEY_LABEL ? fields->label_field : fields->client_field));
     FL_TRY(fl_partition_make(&out->partition, &out->groups, &o->fed, (size_t)o->data.dataset_sample,
                              (uint64_t)o->train.seed));
     options->fed.num_clients = (int64_t)out->partition.num_clients;
@@ -34,8 +24,9 @@ fl_status fl_run_data_open(fl_run_data *out, fl_options *options)
     FL_TRY(fl_text_format_open(&out->format, o->data.template, &o->custom, out->tokenizer,
                                o->data.model_name_or_path));
     FL_TRY(fl_run_data_split(out, options));
-    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer, &out->format,
-                             o->data.seq_length));
+    const fl_status status = fl_examples_build(&out->examples, out->dataset, out->tokenizer,
+                                               &out->format, o->data.seq_length);
+    if (status != FL_OK) return fl_fail_context(status, "%s", o->data.dataset_name);
     FL_CHECK(out->examples->num_targets > 0, FL_ERR_INPUT,
              "%s: no example keeps a token of its response within seq_length = %lld",
              o->data.dataset_name, (long long)o->data.seq_length);
