@@ -58,9 +58,9 @@ for template in zephyr llama-2; do
 done
 expect_exit 0 '^memory ' 0 configs/sft.cfg --check --output_dir "$work/check" --template custom \
     --chat_user 'Q: {}\n' --chat_assistant 'A: {}</s>\n'
-for template in $(sed -n 's/^    {"\([^"]*\)",.*/\1/p' src/data/conversation_table.c); do
+while read -r template; do
     grep -qF -- "\`$template\`" docs/templates.md || fail "docs/templates.md does not name $template"
-done
+done < <(sed -n 's/^    {"\([^"]*\)",.*/\1/p' src/data/conversation_table.c)
 
 # ---- the effective config
 
