@@ -45,6 +45,10 @@ const fl_known_template fl_known_templates[] = {
     {.form = 0x6ec1c922cebe211eu, .free = {3, 10}, .system_is_turn = true,
      .format = {
         .name = "qwen2.5", CHATML, .system = "{2}"}},
+    // Qwen3, which thinks
+    {.form = 0x482657ed0223e768u,
+     .format = {
+        .name = "qwen3", CHATML, .thinks = true}},
     // AlphaMonarch
     {.form = 0xf9c2fc6728702c4bu,
      .format = {

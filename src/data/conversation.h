@@ -43,8 +43,10 @@ typedef struct fl_conversation {
     bool in_turn;        /* user and assistant must alternate, the user first */
     bool trims_system, trims_user, trims_answer; /* no white space at the ends; a user's text that
                                                     holds the system text is one text with it */
-    bool joins_lines;                            /* \r\n becomes \n, then \n\n becomes \n (RWKV) */
-    bool is_api_only;                            /* names the roles of a web service; has no text */
+    bool thinks; /* Qwen3: an answer may hold "<think>...</think>", which is written only behind the
+                    last user's turn; the last turn has it in any case, empty if need be */
+    bool joins_lines; /* \r\n becomes \n, then \n\n becomes \n (RWKV) */
+    bool is_api_only; /* names the roles of a web service; has no text */
 } fl_conversation;
 
 /* A constant, or NULL when no format has this name. */

@@ -40,6 +40,9 @@ CONVERSATIONS = [
     {"open": True, "turns": [[U, "{bos} </s> {{ x }} <|im_end|> {1}"], [A, "\\n\r\n"], [U, "%s"]]},
     {"open": True, "turns": [[A, "I begin"], [U, "then I"]]},
     {"open": True, "turns": [[U, "twice"], [U, "in a row"]]},
+    {"open": False, "turns": [[U, "q"], [A, "<think>\n\nhm\n\n</think>\n\nyes\n"], [U, "r"],
+                              [A, "x<think>\n so </think>\nno</think>\n\nmaybe\n"]]},
+    {"open": False, "turns": [[U, "q"], [A, "<think>a</think>b"], [A, "\n\nc"]]},
 ]
 
 

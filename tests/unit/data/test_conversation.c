@@ -94,6 +94,13 @@ static void impossible_turns_are_refused(void **state)
     FAILS(fl_conversation_render(&text, &strict, swapped, 0, true, NULL), FL_ERR_INPUT, "in turn");
     FAILS(fl_conversation_render(&text, &strict, system + 1, 1, false, NULL), FL_ERR_INPUT,
           "no place for a system turn");
+    static const fl_turn said[] = {TURN(FL_ROLE_USER, "<tool_response>x</tool_response>"),
+                                   TURN(FL_ROLE_USER, "<tool_response>"), TURN(FL_ROLE_USER, "")};
+    fl_conversation thinking = *f;
+    thinking.thinks = true;
+    FAILS(fl_conversation_render(&text, &thinking, said, 1, true, NULL), FL_ERR_INPUT,
+          "a tool's turn");
+    OK(fl_conversation_render(&text, &thinking, said + 1, 2, true, NULL));
     FAILS(fl_conversation_render(&text, fl_conversation_find("bard"), system, 1, false, NULL),
           FL_ERR_UNSUPPORTED, "web service");
     fl_buf_fini(&text);
