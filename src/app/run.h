@@ -2,6 +2,7 @@
 #ifndef FL_APP_RUN_H
 #define FL_APP_RUN_H
 
+#include "app/memory_plan.h"
 #include "app/options.h"
 #include "fed/partition.h"
 #include "fed/round.h"
@@ -25,7 +26,9 @@ typedef struct fl_run {
 
     fl_model_config model_config;
     fl_lora_config lora;
-    fl_params adapter; /* the global one, host memory */
+    fl_memory_input memory_input;
+    fl_memory_plan memory_plan; /* of this rank's node */
+    fl_params adapter;          /* the global one, host memory */
     const fl_algorithm *algorithm;
     fl_server_state server;
     fl_model *model;               /* NULL unless hosts_clients */
@@ -50,8 +53,8 @@ typedef struct fl_run {
 fl_status fl_run_open(fl_run *run);
 void fl_run_close(fl_run *run);
 
-/* Prints what would be trained and the memory it takes.  Collective. */
-fl_status fl_run_describe(fl_run *run);
+/* Prints what would be trained and the memory it takes; all: the whole plan. */
+void fl_run_describe(const fl_run *run, bool all);
 
 /* Rank 0: prepares output_dir; finds out whether the run continues.  fresh: start over.
  * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds
