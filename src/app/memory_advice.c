@@ -62,11 +62,11 @@ static fl_status say_format(fl_buf *out, const fl_memory_input *in)
 /* A little at a time; what no example reaches saves nothing. */
 static bool less_sequence(fl_memory_input *in)
 {
-    enum { SHORTEST = 32, STEP = 16 };
+    enum { STEP = 16 };
     int64_t length = in->seq_length;
     if (length > in->longest_example) length = in->longest_example;
     length = (length - length / 32 - 1) / STEP * STEP;
-    if (length < SHORTEST) return false;
+    if (length < 1 || length < in->shortest) return false;
     in->seq_length = length;
     return true;
 }

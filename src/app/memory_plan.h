@@ -20,6 +20,7 @@ typedef struct fl_memory_input {
     const fl_eval_config *eval;
     const fl_algorithm *algorithm;
     int64_t seq_length, longest_example, longest_prompt;
+    int64_t shortest; /* seq_length that leaves no example without a token to learn */
     size_t most_examples, eval_items;
     int hosts;        /* training ranks of this node */
     bool server;      /* rank 0 is on this node, and does not train */

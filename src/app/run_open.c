@@ -121,7 +121,21 @@ static fl_status open_algorithm(fl_run *run)
     return FL_OK;
 }
 
-/* Everything but sizes.files, which reads the headers. */
+/* Tokens up to the first that counts, in the example that has most in front of it. */
+static int64_t longest_start(const fl_examples *examples)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < examples->count; i++) {
+        const int32_t *labels = examples->labels + examples->offset[i];
+        int64_t length = fl_example_length(examples, i), start = 0;
+        while (start < length && labels[start] == FL_LABEL_IGNORE)
+            start++;
+        if (start < length && start >= longest) longest = start + 1;
+    }
+    return longest;
+}
+
+/* Everything but the sizes of the model. */
 static fl_memory_input memory_input(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -137,6 +151,7 @@ static fl_memory_input memory_input(fl_run *run)
                              .algorithm = run->algorithm,
                              .seq_length = o->data.seq_length,
                              .longest_example = run->examples->max_length,
+                             .shortest = longest_start(run->examples),
                              .longest_prompt = run->eval_set.longest_prompt,
                              .most_examples = run->most_examples,
                              .eval_items = run->eval_set.count,

@@ -153,8 +153,8 @@ out:
 void fl_map_forget(const void *data, size_t length)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
-    uintptr_t first = (at + page - 1) / page * page, end = (at + length) / page * page;
-    if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED);
+    uintptr_t first = at / page * page, end = (at + length + page - 1) / page * page;
+    (void)madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
 void fl_map_close(fl_map *map)

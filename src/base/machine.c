@@ -108,20 +108,12 @@ uint64_t fl_machine_available_bytes(const char *root)
     return left;
 }
 
-static uint64_t status_bytes(const char *word)
-{
-    fl_buf text = {0};
-    uint64_t kilobytes = number_of(text_of(&text, "", "/proc/self/status"), word);
-    fl_buf_fini(&text);
-    return kilobytes == UINT64_MAX ? 0 : kilobytes * 1024;
-}
-
 uint64_t fl_process_private_bytes(void)
 {
-    return status_bytes("RssAnon:");
-}
-
-uint64_t fl_process_file_bytes(void)
-{
-    return status_bytes("RssFile:");
+    fl_buf text = {0}; /* the counters of /proc/self/status lag behind by some hundred pages */
+    uint64_t kilobytes = number_of(text_of(&text, "", "/proc/self/smaps_rollup"), "Anonymous:");
+    if (kilobytes == UINT64_MAX)
+        kilobytes = number_of(text_of(&text, "", "/proc/self/status"), "RssAnon:");
+    fl_buf_fini(&text);
+    return kilobytes == UINT64_MAX ? 0 : kilobytes * 1024;
 }

@@ -10,9 +10,7 @@
  * root: "" for this machine; tests put a folder there. */
 uint64_t fl_machine_available_bytes(const char *root);
 
-/* Resident bytes of this process that no other shares: RssAnon.  0: unknown. */
+/* Resident bytes of this process that belong to no file.  0: unknown. */
 uint64_t fl_process_private_bytes(void);
-/* Resident pages of files: programs, libraries, maps. */
-uint64_t fl_process_file_bytes(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include "base/file.h"
 #include "io/weights.h"
 #include "model/model_internal.h"
 
@@ -124,14 +125,15 @@ static int64_t norm_size(const fl_model_config *c, int norm)
 static fl_status load_layer(fl_model *model, int64_t index)
 {
     const fl_model_config *c = &model->config;
+    float **norms = model->layers[index].norm;
     char name[FL_TENSOR_NAME_SIZE];
+    for (int n = 0; n < FL_NUM_NORMS; n++) {
+        if (!c->family->norm[n]) continue;
+        fl_layer_tensor_name(name, index, c->family->norm[n], "weight");
+        FL_TRY(get_vector(model, name, norm_size(c, n), c->family->norm_offset, &norms[n]));
+    }
     for (int m = 0; m < FL_NUM_MODULES; m++)
         if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
-    for (int n = 0; n < FL_NUM_NORMS; n++)
-        if (c->family->norm[n])
-            FL_TRY(
-                get_vector(model, fl_layer_tensor_name(name, index, c->family->norm[n], "weight"),
-                           norm_size(c, n), c->family->norm_offset, &model->layers[index].norm[n]));
     return FL_OK;
 }
 
@@ -235,6 +237,20 @@ fl_status fl_model_open_files(fl_model *model, const char *dir, int64_t position
     return check_sizes(model);
 }
 
+/* Pages of linears that were quantised came back as neighbours of what was read after them. */
+static void forget_linears(const fl_model *model)
+{
+    const fl_model_config *c = &model->config;
+    char name[FL_TENSOR_NAME_SIZE];
+    for (int64_t l = 0; l < c->num_layers && model->quant_block; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++) {
+            if ((int)c->family->linear[m].holder != m) continue;
+            fl_layer_tensor_name(name, l, c->family->linear[m].path, "weight");
+            const fl_tensor *t = fl_weights_find(model->files, name);
+            fl_map_forget(t->data, (size_t)fl_tensor_count(t) * fl_dtype_size(t->dtype));
+        }
+}
+
 static fl_status load(fl_model *model, const char *dir, int64_t positions)
 {
     const fl_model_config *c = &model->config;
@@ -248,6 +264,7 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
     FL_TRY(get_vector(model, "model.norm.weight", c->hidden_size, c->family->norm_offset,
                       &model->final_norm));
     FL_TRY(load_head(model));
+    forget_linears(model);
     return fill_rope_tables(model);
 }
 
