@@ -7,7 +7,7 @@
 
 typedef struct fl_generate_options {
     const char *adapter, *prompt, *file, *template;
-    bool chat, json;
+    bool chat, json, load_in_8bit, load_in_4bit;
     int64_t max_new_tokens, max_length, batch_size;
     int64_t top_k, seed;
     double temperature, top_p, repetition_penalty;

@@ -127,8 +127,6 @@ static fl_status check(const fl_options *o)
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
-    FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
-             "load_in_8bit and load_in_4bit are both true: the base has one format");
     /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
     FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),

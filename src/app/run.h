@@ -25,6 +25,7 @@ typedef struct fl_run {
     fl_eval_set eval_set;
 
     fl_model_config model_config;
+    fl_format format; /* of the base, as asked for */
     fl_lora_config lora;
     fl_memory_input memory_input;
     fl_memory_plan memory_plan; /* of this rank's node */

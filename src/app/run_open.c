@@ -71,6 +71,7 @@ static fl_status open_config(fl_run *run)
 {
     const fl_options *o = &run->options;
     const char *dir = o->data.model_name_or_path;
+    FL_TRY(fl_format_choose(&run->format, o->data.load_in_8bit, o->data.load_in_4bit));
     FL_TRY(fl_model_config_load(&run->model_config, dir));
     FL_CHECK(fl_tokenizer_vocab_size(run->tokenizer) <= run->model_config.vocab_size, FL_ERR_INPUT,
              "%s: the tokenizer has %d tokens, the model only %lld", dir,
@@ -90,11 +91,6 @@ static int64_t longest_sequence(const fl_run *run)
     if (run->eval_set.count == 0) return longest;
     int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
     return answered > longest ? answered : longest;
-}
-
-static fl_format format_asked(const fl_options *o)
-{
-    return o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
 }
 
 /* The model's own check would blame seq_length for what evaluation asks for. */
@@ -144,7 +140,7 @@ static fl_memory_input memory_input(fl_run *run)
     bool server = node.first == 0 && size > 1;
     return (fl_memory_input){.ops = run->ops,
                              .model = &run->model_config,
-                             .format = format_asked(o),
+                             .format = run->format,
                              .lora = run->lora,
                              .train = o->train,
                              .eval = &o->eval,
@@ -169,7 +165,7 @@ static fl_status open_plan(fl_run *run)
     fl_backend_set_threads((int)o->run.threads);
     run->memory_input = memory_input(run);
     FL_TRY(fl_model_measure(&run->memory_input.sizes, o->data.model_name_or_path,
-                            longest_sequence(run), format_asked(o)));
+                            longest_sequence(run), run->format));
     FL_TRY(fl_memory_plan_make(&run->memory_plan, &run->memory_input));
     if (o->run.memory_limit > 0)
         return fl_memory_plan_check(&run->memory_plan, &run->memory_input,
@@ -195,7 +191,7 @@ static fl_status open_model(fl_run *run)
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
-                            longest_sequence(run), format_asked(o)));
+                            longest_sequence(run), run->format));
     int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};
@@ -304,7 +300,7 @@ void fl_run_close(fl_run *run)
 static const char *base_words(const fl_run *run)
 {
     static const char *const names[] = {"as stored", "with linears in int8", "with linears in NF4"};
-    fl_format asked = format_asked(&run->options), stored = run->model_config.stored;
+    fl_format asked = run->format, stored = run->model_config.stored;
     return names[stored == FL_STORED ? asked : stored];
 }
 

@@ -290,6 +290,14 @@ fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops
     return FL_OK;
 }
 
+fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit)
+{
+    FL_CHECK(!load_in_8bit || !load_in_4bit, FL_ERR_USAGE,
+             "load_in_8bit and load_in_4bit are both true: the base has one format");
+    *out = load_in_4bit ? FL_NF4 : load_in_8bit ? FL_INT8 : FL_STORED;
+    return FL_OK;
+}
+
 void fl_model_close(fl_model *model)
 {
     if (!model) return;

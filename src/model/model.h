@@ -44,6 +44,9 @@ fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *o
  * FL_STORED or its own format. */
 fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
                            int64_t positions, fl_format format);
+/* The format that the keys load_in_8bit and load_in_4bit ask for.  Errors: FL_ERR_USAGE for both.
+ */
+fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit);
 void fl_model_close(fl_model *model); /* accepts NULL */
 
 /* Number of weights of the frozen base. */
