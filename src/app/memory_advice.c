@@ -78,7 +78,7 @@ static fl_status say_sequence(fl_buf *out, const fl_memory_input *in)
 
 static bool less_lora(fl_memory_input *in)
 {
-    if (in->lora.r == 1) return false;
+    if (in->lora.r == 1 || in->lora.sizes) return false; /* patterns choose other ranks */
     in->lora.r = (in->lora.r + 1) / 2;
     return true;
 }

@@ -67,10 +67,11 @@ fl_status fl_memory_plan_make(fl_memory_plan *out, const fl_memory_input *in)
     FL_TRY(plan_trainer(out, in, example));
     plan_federation(out, in);
     if (!in->alone) out->saving = 0;
+    if (!in->server) out->server = 0;
     out->rank = out->base + out->adapter + out->layers + out->workspace + out->loss + out->cache +
                 out->kernels + out->round + out->saving + out->process;
-    uint64_t server = in->server ? out->server : 0, hosts = (uint64_t)in->hosts;
-    out->node = server + hosts * out->rank + (hosts ? out->mapped : 0);
+    uint64_t hosts = (uint64_t)in->hosts;
+    out->node = out->server + hosts * out->rank + (hosts ? out->mapped : 0);
     return FL_OK;
 }
 

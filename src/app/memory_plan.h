@@ -43,7 +43,7 @@ typedef struct fl_memory_plan {
     uint64_t saving;    /* server states, image of state.h5; rank 0 only */
     uint64_t process;   /* as in the input */
     uint64_t rank;      /* sum of these */
-    uint64_t server;    /* of a rank 0 that does not train */
+    uint64_t server;    /* of a rank 0 that does not train; 0: none on this node */
     uint64_t node;      /* all ranks of this node, and the map */
 } fl_memory_plan;
 

@@ -3,8 +3,7 @@
 #define FL_APP_RUN_H
 
 #include "app/memory_plan.h"
-#include "app/options.h"
-#include "fed/partition.h"
+#include "app/run_data.h"
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
@@ -16,17 +15,17 @@ typedef struct fl_run {
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
 
-    fl_tokenizer *tokenizer;
-    fl_dataset *dataset;
-    fl_examples *examples;
-    fl_partition partition;
+    fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
     double *cost;     /* [num_clients] expected tokens of a round */
     fl_eval_set eval_set;
 
     fl_model_config model_config;
     fl_format format; /* of the base, as asked for */
+    int64_t longest;  /* tokens of the longest sequence, answers included */
     fl_lora_config lora;
+    fl_patterns rank_pattern, alpha_pattern; /* as in the options, in `texts` */
+    fl_arena *texts;
     fl_memory_input memory_input;
     fl_memory_plan memory_plan; /* of this rank's node */
     fl_params adapter;          /* the global one, host memory */
@@ -53,6 +52,10 @@ typedef struct fl_run {
  * returns it, and fl_run_close is still due. */
 fl_status fl_run_open(fl_run *run);
 void fl_run_close(fl_run *run);
+
+/* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
+ * headers of the base. */
+fl_status fl_run_plan(fl_run *run);
 
 /* Prints what would be trained and the memory it takes; all: the whole plan. */
 void fl_run_describe(const fl_run *run, bool all);

@@ -37,9 +37,23 @@ static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
     }
 }
 
-/* All but x_in. */
-static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
+/* Does every layer keep all that its backward pass reads? */
+static bool keeps_all(const fl_decoder *d)
 {
+    return d->limits.backward && !d->limits.recompute;
+}
+
+/* Where layers share one state it has room for any of them. */
+static int64_t rank_of_layer(const fl_decoder *d, int64_t l, fl_module module)
+{
+    return keeps_all(d) ? fl_lora_rank(&d->lora, l, module)
+                        : fl_lora_most_rank(&d->lora, &d->model->config);
+}
+
+/* All but x_in. */
+static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
+{
+    fl_layer_state *layer = &d->layers[l];
     const fl_model_config *c = &d->model->config;
     int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
     int64_t KVD = c->num_kv_heads * c->head_dim;
@@ -57,7 +71,8 @@ static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         fl_module holder = c->family->linear[m].holder;
         if (!d->lora.target[m]) continue;
-        layer->slot[m].t = (int)holder == m ? take_floats(at, T, d->lora.r) : layer->slot[holder].t;
+        layer->slot[m].t = (int)holder == m ? take_floats(at, T, rank_of_layer(d, l, holder))
+                                            : layer->slot[holder].t;
     }
 }
 
@@ -67,8 +82,9 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
     fl_layer_state copy = *first;
     copy.x_in = layer->x_in;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
-        copy.slot[m].a = layer->slot[m].a;
-        copy.slot[m].b = layer->slot[m].b;
+        float *t = copy.slot[m].t;
+        copy.slot[m] = layer->slot[m];
+        copy.slot[m].t = t;
     }
     *layer = copy;
 }
@@ -86,7 +102,7 @@ static void layout_backward(cursor *at, fl_decoder *d)
     d->dk = take_floats(at, T, KVD);
     d->dv = take_floats(at, T, KVD);
     d->datt = take_floats(at, T, HD);
-    d->dt = take_floats(at, T, d->lora.r);
+    d->dt = take_floats(at, T, fl_lora_most_rank(&d->lora, c));
     if (c->family->norm[FL_NORM_QUERY]) d->dheads = take_floats(at, T, HD);
     if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_floats(at, T, c->hidden_size);
     fl_attn_shape largest = {.S = d->limits.max_sequences,
@@ -119,12 +135,11 @@ int64_t fl_decoder_widest(const fl_model_config *c)
 static void layout_layers(cursor *at, fl_decoder *d)
 {
     int64_t num_layers = d->model->config.num_layers, T = d->limits.max_tokens;
-    bool keeps_input = d->limits.backward, keeps_all = keeps_input && !d->limits.recompute;
     for (int64_t l = 0; l < num_layers; l++) {
         fl_layer_state *layer = &d->layers[l];
-        bool own = l == 0 || keeps_input;
+        bool own = l == 0 || d->limits.backward;
         layer->x_in = own ? take_floats(at, T, d->model->config.hidden_size) : d->layers[0].x_in;
-        if (keeps_all) layout_layer(at, d, layer);
+        if (keeps_all(d)) layout_layer(at, d, l);
     }
 }
 
@@ -133,8 +148,8 @@ static void layout_workspace(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
     int64_t T = d->limits.max_tokens;
-    if (!d->limits.backward || d->limits.recompute) {
-        layout_layer(at, d, &d->layers[0]);
+    if (!keeps_all(d)) {
+        layout_layer(at, d, 0);
         for (int64_t l = 1; l < c->num_layers; l++)
             share_layer(&d->layers[l], &d->layers[0]);
     }
