@@ -2,18 +2,19 @@
 # A model of TinyLlama-1.1B's shape with random weights: loads in every format, trains federated
 # rounds, answers; prints seconds and memory.  Takes some minutes and 7 GB of disk below TMPDIR.
 #
-#     scripts/large_model.sh BUILD TOKENIZER DATA [RANKS [SEQ_LENGTH]]
+#     scripts/large_model.sh BUILD TOKENIZER DATA [RANKS [SEQ_LENGTH [KEY=VALUE...]]]
 #
 # BUILD: folder with the programs and make_checkpoint; TOKENIZER: folder of a tokenizer of at most
-# 32000 tokens; DATA: training records.  Memory is the sum of Pss over all processes of a run, mpirun
+# 32000 tokens; DATA: training records; KEY=VALUE: another shape, see tests/support/make_checkpoint.c.  Memory is the sum of Pss over all processes of a run, mpirun
 # included, sampled five times a second; Pss counts a page that n processes share as 1/n in each.
 set -euo pipefail
 
 [[ $# -ge 3 ]] || {
-    sed -n 's/^# \{0,1\}//; 2,5p; 5q' "$0" >&2
+    echo "usage: scripts/large_model.sh BUILD TOKENIZER DATA [RANKS [SEQ_LENGTH [KEY=VALUE...]]]" >&2
     exit 2
 }
-build=$(realpath "$1") tokenizer=$2 data=$3 ranks=${4:-3} length=${5:-512}
+build=$(realpath "$1") tokenizer=$(realpath "$2") data=$(realpath "$3") ranks=${4:-3} length=${5:-512}
+shape=("${@:6}")
 repository=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 work=$(mktemp -d)
 job=
@@ -63,7 +64,7 @@ measured() {
 
 cd "$repository"
 start=$SECONDS
-"$build/make_checkpoint" "$work/bf16" "$tokenizer"
+"$build/make_checkpoint" "$work/bf16" "$tokenizer" "${shape[@]}"
 echo "checkpoint written in $((SECONDS - start)) s: $(du -BM -s "$work/bf16" | cut -f 1)"
 printf '%-34s %8s %12s\n' "" time "peak Pss"
 
@@ -78,11 +79,13 @@ run=("${MPIEXEC:-mpirun}" -n "$ranks" "$build/fedllm_mpi" configs/sft.cfg --mode
     --output_dir "$work/run")
 measured "2 rounds, $ranks ranks, $length tokens" "${run[@]}"
 grep -E '^(round|memory)' "$work/log"
+cp "$work/run/adapter/adapter_model.safetensors" "$work/kept"
 measured "the same, gradient_checkpointing" "${run[@]}" --fresh --gradient_checkpointing true
 grep -E '^(round|memory)' "$work/log"
+cmp "$work/kept" "$work/run/adapter/adapter_model.safetensors"
 measured "answer with the adapter" "$build/fedllm_generate" "$work/bf16" --adapter "$work/run/adapter" \
     "${answer[@]}"
-echo "answered: $(tail -n 1 "$work/log")"
+echo "answered: $(tr -s '[:space:]' ' ' <"$work/log")"
 
 "$build/fedllm_merge" "$work/bf16" none "$work/fp32" --dtype float32 >/dev/null
 measured "answer, fp32" "$build/fedllm_generate" "$work/fp32" "${answer[@]}"

@@ -96,7 +96,7 @@ static fl_status open_algorithm(fl_run *run)
     if (root && alias && strcmp(fed->fed_alg, alias) == 0)
         FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
                 run->algorithm->name);
-    return FL_OK;
+    return fl_run_privacy_open(run);
 }
 
 static fl_status open_adapter(fl_run *run)
@@ -166,6 +166,7 @@ static fl_status open_round(fl_run *run)
                         .cost = run->cost,
                         .global = &run->adapter,
                         .server = &run->server,
+                        .privacy = run->privacy,
                         .ops = run->ops,
                         .output_dir = run->options.run.output_dir,
                         .train_client = train_client,
@@ -204,6 +205,7 @@ void fl_run_close(fl_run *run)
     fl_free(run->records);
     fl_free(run->positions);
     fl_server_state_fini(&run->server);
+    fl_privacy_destroy(run->privacy);
     fl_params_fini(&run->adapter);
     fl_lora_fini(&run->lora);
     fl_arena_destroy(run->texts);
@@ -242,13 +244,15 @@ void fl_run_describe(const fl_run *run, bool all)
             (double)parameters / 1e6,
             100.0 * (double)run->adapter.count /
                 (double)(parameters + (int64_t)run->adapter.count));
-    FL_INFO("federation %s (%s): %lld clients, %lld per round, %lld rounds of %lld steps x %lld x "
-            "%lld",
-            o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
-            (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,
-            (long long)o->train.max_steps, (long long)o->train.gradient_accumulation_steps,
-            (long long)o->train.batch_size);
+    FL_INFO(
+        "federation %s (%s): %lld clients, %lld per round%s, %lld rounds of %lld steps x %lld x "
+        "%lld",
+        o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
+        (long long)fl_participation_count(&o->fed), run->privacy ? " on average" : "",
+        (long long)o->fed.num_rounds, (long long)o->train.max_steps,
+        (long long)o->train.gradient_accumulation_steps, (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
     fl_memory_plan_print(plan, &run->memory_input, all);
+    fl_run_privacy_describe(run);
 }
