@@ -68,7 +68,7 @@ start=$SECONDS
 echo "checkpoint written in $((SECONDS - start)) s: $(du -BM -s "$work/bf16" | cut -f 1)"
 printf '%-34s %8s %12s\n' "" time "peak Pss"
 
-answer=(--prompt "Name three colours." --max_new_tokens 8 --max_length 256)
+answer=(--prompt "Name three colours." --max_new_tokens 8 --max_length 256 --json true)
 measured "answer, bf16 as stored" "$build/fedllm_generate" "$work/bf16" "${answer[@]}"
 measured "answer, int8" "$build/fedllm_generate" "$work/bf16" "${answer[@]}" --load_in_8bit true
 measured "answer, NF4" "$build/fedllm_generate" "$work/bf16" "${answer[@]}" --load_in_4bit true
