@@ -10,6 +10,9 @@
 static const fl_conf_row rows[] = {
     {"adapter", FL_CONF_STRING, AT(adapter), "", 0, 0, NULL,
      "folder of a LoRA adapter as PEFT lays it out; empty = the base alone"},
+    {"load_in_8bit", FL_CONF_BOOL, AT(load_in_8bit), "false", 0, 0, NULL,
+     "keep the linears of the layers in int8, as in training; computed at load"},
+    {"load_in_4bit", FL_CONF_BOOL, AT(load_in_4bit), "false", 0, 0, NULL, "keep them in NF4"},
     {"prompt", FL_CONF_STRING, AT(prompt), "", 0, 0, NULL, "one prompt"},
     {"file", FL_CONF_STRING, AT(file), "", 0, 0, NULL,
      "file of prompts: one a line, or JSON Lines with prompt or instruction; also .gz"},
