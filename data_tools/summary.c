@@ -102,7 +102,7 @@ fl_status data_summary_make(data_summary *out, const data_tool *tool)
     FL_TRY(fl_record_groups_make(&out->labels, data->dataset,
                                  out->has_labels ? FL_KEY_LABEL : FL_KEY_NONE,
                                  tool->options.data.dataset_name, tool->options.data.label_field));
-    FL_TRY(fl_run_data_examples(&whole, data, &tool->options, INT32_MAX));
+    FL_TRY(fl_examples_build(&whole, data->dataset, data->tokenizer, &data->format, INT32_MAX));
     fl_status status = measure(out, tool, whole);
     fl_examples_destroy(whole);
     FL_TRY(status);

@@ -43,19 +43,15 @@ fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
     return fl_options_check_clients(options);
 }
 
-fl_status fl_run_data_examples(fl_examples **out, const fl_run_data *data, const fl_options *o,
-                               int64_t seq_length)
-{
-    return fl_examples_build(out, data->dataset, data->tokenizer,
-                             fl_template_find(o->data.template), seq_length);
-}
-
 fl_status fl_run_data_open(fl_run_data *out, fl_options *options)
 {
     const fl_options *o = options;
     FL_TRY(fl_tokenizer_open(&out->tokenizer, o->data.model_name_or_path));
+    FL_TRY(fl_text_format_open(&out->format, o->data.template, &o->custom, out->tokenizer,
+                               o->data.model_name_or_path));
     FL_TRY(fl_run_data_split(out, options));
-    FL_TRY(fl_run_data_examples(&out->examples, out, o, o->data.seq_length));
+    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer, &out->format,
+                             o->data.seq_length));
     FL_CHECK(out->examples->num_targets > 0, FL_ERR_INPUT,
              "%s: no example keeps a token of its response within seq_length = %lld",
              o->data.dataset_name, (long long)o->data.seq_length);
@@ -68,6 +64,7 @@ void fl_run_data_close(fl_run_data *data)
     fl_record_groups_fini(&data->groups);
     fl_examples_destroy(data->examples);
     fl_dataset_destroy(data->dataset);
+    fl_text_format_fini(&data->format);
     fl_tokenizer_close(data->tokenizer);
     *data = (fl_run_data){0};
 }

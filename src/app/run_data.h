@@ -8,6 +8,7 @@
 
 typedef struct fl_run_data {
     fl_tokenizer *tokenizer;
+    fl_text_format format; /* what `template` says */
     fl_dataset *dataset;
     fl_examples *examples;   /* [dataset->count] */
     fl_record_groups groups; /* of what the split goes by */
@@ -21,9 +22,6 @@ fl_status fl_run_data_open(fl_run_data *out, fl_options *options);
 /* The same without tokenizer and examples, and without groups and partition either. */
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options);
 fl_status fl_run_data_load(fl_run_data *out, const fl_options *options);
-/* The examples of all records, cut at seq_length tokens; *out is owned by the caller. */
-fl_status fl_run_data_examples(fl_examples **out, const fl_run_data *data,
-                               const fl_options *options, int64_t seq_length);
 void fl_run_data_close(fl_run_data *data);
 
 #endif

@@ -17,8 +17,7 @@ static fl_status open_data(fl_run *run)
     if (lost && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
                 lost, run->data.examples->count, (long long)o->data.seq_length);
-    return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer,
-                            fl_template_find(o->data.template));
+    return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
 /* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
