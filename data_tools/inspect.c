@@ -33,6 +33,8 @@ static fl_status add_data(fl_buf *out, const data_summary *s, const data_tool *t
     const fl_data_options *o = &tool->options.data;
     FL_TRY(fl_buf_addf(out, "data      %s%s: %zu records (%s)", o->local_data_dir, o->dataset_name,
                        tool->data.dataset->count, tool->data.dataset->kind));
+    if (tool->data.dataset->num_skipped)
+        FL_TRY(fl_buf_addf(out, ", %zu more are left out", tool->data.dataset->num_skipped));
     if (s->num_records < tool->data.dataset->count)
         FL_TRY(fl_buf_addf(out, ", dataset_sample keeps %zu", s->num_records));
     FL_TRY(fl_buf_addf(out,
@@ -54,7 +56,7 @@ static fl_status add_data(fl_buf *out, const data_summary *s, const data_tool *t
 
 static fl_status add_labels(fl_buf *out, const data_summary *s, const data_tool *tool)
 {
-    const char *field = tool->options.data.label_field;
+    const char *field = tool->options.data.dataset.label_field;
     if (!s->has_labels)
         return fl_buf_addf(out, "labels    none: not every record has the field \"%s\"\n", field);
     FL_TRY(fl_buf_addf(out, "labels    %zu in the field \"%s\":", s->labels.count, field));

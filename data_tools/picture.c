@@ -119,7 +119,7 @@ static void draw_clients(svg *s, const data_summary *summary, const data_tool *t
     panel p = draw_panel(s, 90, summary->largest_client, title, "client", "records");
     for (size_t k = 0; k < bars; k++)
         draw_client(s, &p, summary, k, bars);
-    draw_legend(s, summary, tool->options.data.label_field, p.top);
+    draw_legend(s, summary, tool->options.data.dataset.label_field, p.top);
 }
 
 /* ---- the lengths ---------------------------------------------------------------------------- */

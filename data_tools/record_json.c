@@ -17,8 +17,8 @@ static fl_status set_text(json_t *object, const char *key, const char *text, siz
     return text ? set(object, key, json_stringn(text, length)) : FL_OK;
 }
 
-/* Answers train unless their weight says otherwise. */
-static fl_status fill_turn(json_t *message, const fl_turn *turn)
+/* Answers train unless their weight says otherwise; in the prompt of a preference none does. */
+static fl_status fill_turn(json_t *message, const fl_turn *turn, bool weighs)
 {
     static const char *const roles[] = {[FL_ROLE_SYSTEM] = "system",
                                         [FL_ROLE_USER] = "user",
@@ -26,18 +26,18 @@ static fl_status fill_turn(json_t *message, const fl_turn *turn)
                                         [FL_ROLE_TOOL] = "tool"};
     FL_TRY(set(message, "role", json_string(roles[turn->role])));
     FL_TRY(set_text(message, "content", turn->text, turn->length));
-    if (turn->role != FL_ROLE_ASSISTANT || turn->trains) return FL_OK;
+    if (!weighs || turn->role != FL_ROLE_ASSISTANT || turn->trains) return FL_OK;
     return set(message, "weight", json_integer(0));
 }
 
-static fl_status set_turns(json_t *object, const char *key, const fl_record *record)
+static fl_status set_turns(json_t *object, const char *key, const fl_record *record, bool weigh)
 {
     json_t *list = json_array();
     FL_TRY(set(object, key, list));
     for (size_t i = 0; i < record->num_turns; i++) {
         json_t *message = json_object();
         FL_CHECK(json_array_append_new(list, message) == 0, FL_ERR_MEMORY, "out of memory");
-        FL_TRY(fill_turn(message, &record->turns[i]));
+        FL_TRY(fill_turn(message, &record->turns[i], weigh));
     }
     return FL_OK;
 }
@@ -50,12 +50,12 @@ static fl_status fill_instruction(json_t *object, const fl_record *r)
 
 static fl_status fill_chat(json_t *object, const fl_record *r)
 {
-    return set_turns(object, "messages", r);
+    return set_turns(object, "messages", r, true);
 }
 
 static fl_status fill_preference(json_t *object, const fl_record *r)
 {
-    FL_TRY(set_turns(object, "prompt", r));
+    FL_TRY(set_turns(object, "prompt", r, false));
     FL_TRY(set_text(object, "chosen", r->chosen, r->chosen_length));
     return set_text(object, "rejected", r->rejected, r->rejected_length);
 }

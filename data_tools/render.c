@@ -108,7 +108,7 @@ static fl_status add_head(fl_buf *out, const data_tool *tool, size_t record, con
     FL_TRY(fl_buf_addf(out, "record %zu of %zu; ", record + 1, tool->data.dataset->count));
     FL_TRY(add_owner(out, &tool->data.partition, record));
     if (r->label) {
-        FL_TRY(fl_buf_addf(out, "; %s ", tool->options.data.label_field));
+        FL_TRY(fl_buf_addf(out, "; %s ", tool->options.data.dataset.label_field));
         FL_TRY(data_add_visible(out, r->label, r->label_length, false));
     }
     return fl_buf_addf(out, "; %zu tokens, %zu of them count in the loss\n\n", v->length, counted);

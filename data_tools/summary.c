@@ -99,9 +99,9 @@ fl_status data_summary_make(data_summary *out, const data_tool *tool)
     out->num_records = data->partition.offset[out->num_clients];
     out->has_labels = all_have_labels(data->dataset);
     FL_TRY(fl_arena_create(&out->arena));
-    FL_TRY(fl_record_groups_make(&out->labels, data->dataset,
-                                 out->has_labels ? FL_KEY_LABEL : FL_KEY_NONE,
-                                 tool->options.data.dataset_name, tool->options.data.label_field));
+    FL_TRY(fl_record_groups_make(
+        &out->labels, data->dataset, out->has_labels ? FL_KEY_LABEL : FL_KEY_NONE,
+        tool->options.data.dataset_name, tool->options.data.dataset.label_field));
     FL_TRY(fl_examples_build(&whole, data->dataset, data->tokenizer, &data->format, INT32_MAX));
     fl_status status = measure(out, tool, whole);
     fl_examples_destroy(whole);

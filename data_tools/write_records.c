@@ -61,10 +61,10 @@ static fl_status write_clients(const data_tool *tool, const record_names *names)
 static record_names names_of_split(const data_tool *tool)
 {
     const fl_partition_strategy *strategy;
-    record_names names = {.label = tool->options.data.label_field};
+    record_names names = {.label = tool->options.data.dataset.label_field};
     if (fl_partition_strategy_find(&strategy, tool->options.fed.split_strategy) == FL_OK &&
         fl_partition_strategy_key(strategy) == FL_KEY_CLIENT)
-        names.client = tool->options.data.client_field;
+        names.client = tool->options.data.dataset.client_field;
     return names;
 }
 
@@ -85,7 +85,7 @@ fl_status data_split(data_tool *tool, fl_buf *out)
 fl_status data_convert(data_tool *tool, fl_buf *out)
 {
     const fl_data_options *o = &tool->options.data;
-    const record_names names = {.label = o->label_field, .client = o->client_field};
+    const record_names names = {.label = o->dataset.label_field, .client = o->dataset.client_field};
     FL_TRY(fl_run_data_load(&tool->data, &tool->options));
     FL_CHECK(!fl_path_exists(tool->out), FL_ERR_USAGE, "%s: is there already", tool->out);
     if (tool->check_only) return FL_OK;

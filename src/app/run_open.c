@@ -13,6 +13,9 @@ static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
     FL_TRY(fl_run_data_open(&run->data, &run->options));
+    const fl_dataset *dataset = run->data.dataset;
+    if (dataset->num_skipped && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu records were left out, %zu are there", dataset->num_skipped, dataset->count);
     size_t lost = run->data.examples->num_unmarked;
     if (lost && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",

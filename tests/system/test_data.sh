@@ -120,6 +120,28 @@ refuse 'no/all.jsonl' "$data" convert $records "$work/no/all.jsonl"
 run 0 "$data" convert $records "$work/unwanted.jsonl" --check
 [[ ! -e $work/unwanted.jsonl ]] || fail "--check wrote something"
 
+# every form of a record, in its canonical words and from others
+cat >"$work/chat.jsonl" <<'END'
+{"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a","weight":0},{"role":"tool","content":"t"},{"role":"assistant","content":"é"}],"domain":"d","client":"c 1"}
+END
+cat >"$work/sharegpt.jsonl" <<'END'
+{"client": "c 1", "domain": "d", "system": "s", "conversations": [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a", "loss_weight": 0}, {"from": "observation", "value": "t"}, {"from": "gpt", "value": "\u00e9"}]}
+END
+cat >"$work/preference.jsonl" <<'END'
+{"prompt":[{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":"v"}],"chosen":"good","rejected":"bad"}
+END
+for form in chat preference; do
+    run 0 "$data" convert "$work/$form.jsonl" "$work/$form.out.jsonl"
+    cmp "$work/$form.jsonl" "$work/$form.out.jsonl" || fail "$form: changed"
+done
+run 0 "$data" convert "$work/sharegpt.jsonl" "$work/sharegpt.out.jsonl"
+cmp "$work/chat.jsonl" "$work/sharegpt.out.jsonl" || fail "sharegpt: not the same record"
+sed 's/"tool"/"user"/' "$work/chat.jsonl" >"$work/turns.jsonl"
+run 0 "$data" render $config --dataset_name "$work/turns.jsonl" --num_clients 1 --sample_clients 1 \
+    --template vicuna
+says '« é</s>»$'
+[[ $(grep -o '«' "$work/stdout" | wc -l) -eq 1 ]] || fail "an answer of weight 0 is marked"
+
 # ---- split, and training on the files ----------------------------------------------------------
 run 0 "$data" split $config "${skewed[@]}" --out "$work/sites"
 [[ $(find "$work/sites" -type f | wc -l) -eq 12 && -s $work/sites/client_00.jsonl ]] ||
