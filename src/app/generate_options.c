@@ -1,5 +1,7 @@
 #include "app/generate_options.h"
 
+#include "app/program.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -63,7 +65,7 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_generate_options *o
 static fl_status add_stop(fl_generate_options *o, const char *text)
 {
     char *copy;
-    FL_CHECK(text && text[0], FL_ERR_USAGE, "command line: --stop needs a text");
+    FL_CHECK(text[0], FL_ERR_USAGE, "command line: --stop needs a text");
     FL_TRY(fl_grow(&o->stops, &o->stop_capacity, o->num_stops + 1, sizeof *o->stops));
     FL_TRY(fl_arena_text(o->arena, &copy, text, strlen(text)));
     fl_unescape(copy); /* a shell passes a line break on only with tricks */
@@ -75,17 +77,12 @@ static fl_status add_stop(fl_generate_options *o, const char *text)
  * Takes it out of argv. */
 static fl_status take_stops(fl_generate_options *o, int *argc, char **argv)
 {
-    int kept = 0;
-    for (int i = 0; i < *argc; i++) {
-        if (strncmp(argv[i], "--stop=", 7) == 0)
-            FL_TRY(add_stop(o, argv[i] + 7));
-        else if (strcmp(argv[i], "--stop") == 0)
-            FL_TRY(add_stop(o, ++i < *argc ? argv[i] : NULL));
-        else
-            argv[kept++] = argv[i];
+    for (;;) {
+        const char *text;
+        FL_TRY(fl_args_take(argc, argv, "--stop", &text));
+        if (!text) return FL_OK;
+        FL_TRY(add_stop(o, text));
     }
-    *argc = kept;
-    return FL_OK;
 }
 
 static fl_status check(fl_generate_options *o)
