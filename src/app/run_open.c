@@ -146,7 +146,7 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     const uint32_t *records = run->partition.indices + run->partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.examples = run->examples,
+    fl_local_job job = {.data = {.examples = run->examples},
                         .indices = run->records,
                         .count = count,
                         .learning_rate = learning_rate,

@@ -6,6 +6,8 @@
 
 // clang-format off
 const fl_conf_row fl_train_rows[] = {
+    {"objective", FL_CONF_WORD, AT(objective), "sft", 0, 0, "sft",
+     "what local training learns: sft, the responses"},
     {"batch_size", FL_CONF_INT, AT(batch_size), "16", 1, 65536, NULL,
      "sequences per micro-batch"},
     {"gradient_accumulation_steps", FL_CONF_INT, AT(gradient_accumulation_steps), "1", 1, 65536, NULL,

@@ -5,6 +5,7 @@
 #include "base/conf.h"
 
 typedef struct fl_train_config {
+    const char *objective;               /* "sft" */
     int64_t batch_size;                  /* sequences per micro-batch */
     int64_t gradient_accumulation_steps; /* micro-batches per optimiser step */
     int64_t max_steps;                   /* optimiser steps per client and round */

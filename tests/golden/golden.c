@@ -83,7 +83,8 @@ fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
 fl_train_config golden_train(const golden *g)
 {
     const json_t *o = golden_get(g->json, "optimizer");
-    return (fl_train_config){.batch_size = 1,
+    return (fl_train_config){.objective = "sft",
+                             .batch_size = 1,
                              .gradient_accumulation_steps = 1,
                              .max_steps = 1,
                              .max_grad_norm = golden_real(o, "max_grad_norm"),

@@ -57,7 +57,7 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     assert_int_equal(json_array_size(expected), x->count);
     for (size_t i = 0; i < x->count; i++)
         assert_int_equal(positions[i], json_integer_value(json_array_get(expected, i)));
-    fl_local_job job = {.examples = x->examples[client],
+    fl_local_job job = {.data = {.examples = x->examples[client]},
                         .indices = positions,
                         .count = x->count,
                         .learning_rate = learning_rate,

@@ -67,7 +67,7 @@ static fl_local_result train(const golden *g, const fl_model *model, const fl_lo
     assert_in_range(examples->count, 1, 80);
     for (uint32_t i = 0; i < examples->count; i++)
         indices[i] = i;
-    fl_local_job job = {.examples = examples,
+    fl_local_job job = {.data = {.examples = examples},
                         .indices = indices,
                         .count = examples->count,
                         .learning_rate = golden_real(g->json, "learning_rate")};

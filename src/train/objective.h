@@ -1,0 +1,54 @@
+/* What local training learns from a micro-batch: one const table, one file.
+ *
+ * The trainer's loop (accumulation, hooks of the federated algorithm, clipping, AdamW) is the same
+ * for all objectives.  To add one: copy objective_sft.c, fill the members, add one line to the list
+ * in objective.c and a word to the key in train_config.c.
+ */
+#ifndef FL_TRAIN_OBJECTIVE_H
+#define FL_TRAIN_OBJECTIVE_H
+
+#include "data/batch.h"
+#include "model/decoder.h"
+#include "train/train_config.h"
+
+enum { FL_MAX_MEASURES = 4 };
+
+/* The records of a run in the form that its objective takes. */
+typedef struct fl_train_data {
+    const fl_examples *examples;
+} fl_train_data;
+
+/* One micro-batch and what it is computed with; everything borrowed. */
+typedef struct fl_micro_batch {
+    const fl_train_config *config;
+    fl_decoder *decoder;
+    const fl_train_data *data;
+    const uint32_t *picked; /* [count] examples */
+    size_t count;
+    fl_batch *batch;
+    const fl_dropout_keys *keys; /* NULL: no dropout */
+    float *grads;                /* backend memory, added to */
+} fl_micro_batch;
+
+typedef struct fl_objective {
+    const char *name;
+    /* Besides the loss, means over the examples trained on: keys of metrics.jsonl. */
+    const char *measures[FL_MAX_MEASURES];
+
+    /* Fills the batch.  Where its N is 0 nothing counts and the trainer skips it. */
+    fl_status (*pack)(const fl_micro_batch *micro);
+    /* *loss = mean loss of the packed batch, its gradient is added to grads; measures[i] += the
+     * sum of measure i over the examples. */
+    fl_status (*gradient)(const fl_micro_batch *micro, double *loss, double *measures);
+} fl_objective;
+
+/* The packed batch as the decoder takes it. */
+fl_tokens_view fl_micro_tokens(const fl_micro_batch *micro);
+fl_targets_view fl_micro_targets(const fl_micro_batch *micro);
+
+/* The objective of this name, which is one of the key's words. */
+const fl_objective *fl_objective_find(const char *name);
+
+extern const fl_objective fl_objective_sft;
+
+#endif
