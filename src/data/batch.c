@@ -71,3 +71,44 @@ fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint
         batch->weights[i] = 1.0f / (float)batch->N;
     return FL_OK;
 }
+
+static void add_tokens(fl_batch *batch, const fl_pairs *pairs, size_t first, int64_t length)
+{
+    memcpy(batch->ids + batch->T, pairs->ids + first, (size_t)length * sizeof *batch->ids);
+    memcpy(batch->pos + batch->T, pairs->pos + first, (size_t)length * sizeof *batch->pos);
+    batch->T += length;
+}
+
+/* The prompt's last token and the answer without its last one predict the answer. */
+static void add_answer(fl_batch *batch, const fl_pairs *pairs, size_t index, int part)
+{
+    const int64_t prompt = fl_pair_length(pairs, index, FL_PART_PROMPT);
+    const int64_t length = fl_pair_length(pairs, index, part);
+    const size_t first = fl_pair_begin(pairs, index, part);
+    add_tokens(batch, pairs, fl_pair_begin(pairs, index, FL_PART_PROMPT), prompt);
+    for (int64_t t = 0; t < length; t++) {
+        batch->loss_rows[batch->N] = (int32_t)(batch->T - 1 + t);
+        batch->targets[batch->N++] = pairs->ids[first + (size_t)t];
+    }
+    add_tokens(batch, pairs, first, length - 1);
+    batch->cu[++batch->S] = (int32_t)batch->T;
+}
+
+fl_status fl_batch_pack_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
+                              size_t count)
+{
+    batch->S = batch->T = batch->N = 0;
+    batch->cu[0] = 0;
+    FL_CHECK(2 * count <= (size_t)batch->max_sequences, FL_ERR_INTERNAL,
+             "%zu pairs do not fit into a batch of %lld sequences", count,
+             (long long)batch->max_sequences);
+    for (size_t i = 0; i < count; i++) {
+        FL_ASSERT(indices[i] < pairs->count);
+        FL_CHECK(fl_pair_tokens(pairs, indices[i], false) <= batch->max_tokens - batch->T,
+                 FL_ERR_INTERNAL, "pair %u does not fit into a batch of %lld tokens",
+                 (unsigned)indices[i], (long long)batch->max_tokens);
+        add_answer(batch, pairs, indices[i], FL_PART_CHOSEN);
+        add_answer(batch, pairs, indices[i], FL_PART_REJECTED);
+    }
+    return FL_OK;
+}

@@ -9,6 +9,7 @@
 #define FL_DATA_BATCH_H
 
 #include "data/example.h"
+#include "data/pairs.h"
 
 typedef struct fl_batch {
     int32_t *ids;       /* [T] */
@@ -32,5 +33,11 @@ void fl_batch_fini(fl_batch *batch); /* accepts a zeroed struct */
  * max_sequences and max_tokens, content then undefined. */
 fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
                         size_t count);
+
+/* The same for pairs: of every pair the sequence prompt + chosen and then prompt + rejected, each
+ * without its last token, which predicts nothing.  All tokens of the answers are targets, first of
+ * chosen, then of rejected; the weights are the caller's to set. */
+fl_status fl_batch_pack_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
+                              size_t count);
 
 #endif

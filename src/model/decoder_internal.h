@@ -67,6 +67,7 @@ struct fl_decoder {
     /* of the running pass */
     fl_attn_shape shape;
     const fl_dropout_keys *keys; /* NULL: no dropout */
+    int64_t num_targets;         /* of the forward half */
 
     void *block; /* all of the above */
     fl_arena *arena;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const fl_objective *const objectives[] = {&fl_objective_sft};
+static const fl_objective *const objectives[] = {&fl_objective_sft, &fl_objective_dpo};
 
 const fl_objective *fl_objective_find(const char *name)
 {

@@ -13,9 +13,12 @@
 
 enum { FL_MAX_MEASURES = 4 };
 
-/* The records of a run in the form that its objective takes. */
+/* The records of a run in the form that its objective takes; the rest is NULL. */
 typedef struct fl_train_data {
-    const fl_examples *examples;
+    const fl_examples *examples; /* sft */
+    const fl_pairs *pairs;       /* dpo */
+    double *reference; /* dpo: [pairs->count][2] summed log-probabilities of chosen and rejected
+                          under the reference; NaN until they are computed */
 } fl_train_data;
 
 /* One micro-batch and what it is computed with; everything borrowed. */
@@ -28,18 +31,32 @@ typedef struct fl_micro_batch {
     fl_batch *batch;
     const fl_dropout_keys *keys; /* NULL: no dropout */
     float *grads;                /* backend memory, added to */
+    double *nll;                 /* scratch: one for each token of the batch */
+    double *logp;                /* scratch: one for each sequence of the batch */
 } fl_micro_batch;
 
 typedef struct fl_objective {
     const char *name;
+    int64_t sequences; /* that an example is packed as */
     /* Besides the loss, means over the examples trained on: keys of metrics.jsonl. */
-    const char *measures[FL_MAX_MEASURES];
+    const char *measures[FL_MAX_MEASURES]; /* NULL: no further ones */
+
+    size_t (*count)(const fl_train_data *data);
+    int64_t (*tokens)(const fl_train_data *data, size_t i); /* of example i in a packed batch */
+    int64_t (*longest)(const fl_train_data *data);          /* the largest of these */
+    int64_t (*positions)(const fl_train_data *data);        /* of the longest sequence */
 
     /* Fills the batch.  Where its N is 0 nothing counts and the trainer skips it. */
     fl_status (*pack)(const fl_micro_batch *micro);
     /* *loss = mean loss of the packed batch, its gradient is added to grads; measures[i] += the
      * sum of measure i over the examples. */
     fl_status (*gradient)(const fl_micro_batch *micro, double *loss, double *measures);
+
+    /* Optional, both or none: what is needed of the reference model before an example is trained
+     * on.  The decoder has no adapter then: the reference is the base as it was loaded, also where
+     * an aggregation method has moved the weights that are trained on. */
+    bool (*has_reference)(const fl_train_data *data, uint32_t example);
+    fl_status (*make_reference)(const fl_micro_batch *micro);
 } fl_objective;
 
 /* The packed batch as the decoder takes it. */
@@ -49,6 +66,6 @@ fl_targets_view fl_micro_targets(const fl_micro_batch *micro);
 /* The objective of this name, which is one of the key's words. */
 const fl_objective *fl_objective_find(const char *name);
 
-extern const fl_objective fl_objective_sft;
+extern const fl_objective fl_objective_sft, fl_objective_dpo;
 
 #endif

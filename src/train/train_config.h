@@ -5,7 +5,7 @@
 #include "base/conf.h"
 
 typedef struct fl_train_config {
-    const char *objective;               /* "sft" */
+    const char *objective;               /* "sft", "dpo" */
     int64_t batch_size;                  /* sequences per micro-batch */
     int64_t gradient_accumulation_steps; /* micro-batches per optimiser step */
     int64_t max_steps;                   /* optimiser steps per client and round */
@@ -14,6 +14,11 @@ typedef struct fl_train_config {
     double max_grad_norm;                /* 0: no clipping */
     double weight_decay, adam_beta1, adam_beta2, adam_epsilon;
     int64_t seed;
+    const char *dpo_loss; /* "dpo", "cdpo", "ipo" */
+    double dpo_beta;
+    double dpo_label_smoothing; /* epsilon of cdpo */
+    int64_t dpo_max_length, dpo_max_prompt_length;
+    bool dpo_compat;
 } fl_train_config;
 
 extern const fl_conf_row fl_train_rows[];

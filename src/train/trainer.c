@@ -12,7 +12,8 @@ struct fl_trainer {
     size_t count;                   /* adapter elements */
     float *weights, *grads, *m, *v; /* [count] each, backend memory, one block */
     fl_batch batch;
-    uint32_t *order; /* [order_capacity] examples of the running pass */
+    double *nll, *logp; /* [max_tokens], [max_sequences] scratch of the objective */
+    uint32_t *order;    /* [order_capacity] examples of the running pass */
     size_t order_capacity;
 };
 
@@ -21,7 +22,8 @@ enum { ADAPTER_COPIES = 4 }; /* weights, gradients, two moments */
 static fl_decoder_limits limits_for(const fl_train_config *config, int64_t longest)
 {
     return (fl_decoder_limits){.max_tokens = config->batch_size * longest,
-                               .max_sequences = config->batch_size,
+                               .max_sequences = config->batch_size *
+                                                fl_objective_find(config->objective)->sequences,
                                .backward = true};
 }
 
@@ -37,6 +39,8 @@ static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_tra
     fl_decoder_set_adapter(t->decoder, t->weights);
     t->order_capacity = limits->most_examples;
     FL_TRY(fl_alloc(&t->order, t->order_capacity, sizeof *t->order));
+    FL_TRY(fl_alloc(&t->nll, (size_t)batch.max_tokens, sizeof *t->nll));
+    FL_TRY(fl_alloc(&t->logp, (size_t)batch.max_sequences, sizeof *t->logp));
     return fl_batch_init(&t->batch, batch.max_sequences, batch.max_tokens);
 }
 
@@ -64,6 +68,8 @@ void fl_trainer_destroy(fl_trainer *t)
     if (!t) return;
     fl_batch_fini(&t->batch);
     fl_free(t->order);
+    fl_free(t->nll);
+    fl_free(t->logp);
     t->ops->release(t->weights);
     fl_decoder_destroy(t->decoder);
     fl_free(t);
@@ -107,7 +113,9 @@ static fl_micro_batch micro_batch(fl_trainer *t, const fl_train_data *data, cons
                             .picked = picked,
                             .count = count,
                             .batch = &t->batch,
-                            .grads = t->grads};
+                            .grads = t->grads,
+                            .nll = t->nll,
+                            .logp = t->logp};
 }
 
 /* Walks over the client's examples: draw order first, then a new shuffle for every pass. */
@@ -202,14 +210,43 @@ static double finish_step(fl_trainer *t, const fl_local_job *job, int64_t step, 
     return norm;
 }
 
+static fl_status reference_of(fl_trainer *t, const fl_train_data *data, size_t count)
+{
+    size_t size = (size_t)t->config->batch_size;
+    for (size_t at = 0; at < count; at += size) {
+        fl_micro_batch micro =
+            micro_batch(t, data, t->order + at, count - at < size ? count - at : size);
+        FL_TRY(t->objective->pack(&micro));
+        FL_TRY(t->objective->make_reference(&micro));
+    }
+    return FL_OK;
+}
+
+/* Makes what the reference model says where it is missing; *made examples.  `order` is free. */
+static fl_status prepare_reference(fl_trainer *t, const fl_train_data *data,
+                                   const uint32_t *indices, size_t count, int64_t *made)
+{
+    size_t missing = 0;
+    *made = 0;
+    if (!t->objective->has_reference) return FL_OK;
+    for (size_t i = 0; i < count; i++)
+        if (!t->objective->has_reference(data, indices[i])) t->order[missing++] = indices[i];
+    *made = (int64_t)missing;
+    fl_decoder_set_adapter(t->decoder, NULL);
+    fl_status status = reference_of(t, data, missing);
+    fl_decoder_set_adapter(t->decoder, t->weights);
+    return status;
+}
+
 fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result *result)
 {
     FL_CHECK(job->count >= 1 && job->count <= t->order_capacity, FL_ERR_INTERNAL,
              "client %llu has %zu examples for a plan of %zu", (unsigned long long)job->client,
              job->count, t->order_capacity);
+    *result = (fl_local_result){.finite = true};
+    FL_TRY(prepare_reference(t, &job->data, job->indices, job->count, &result->reference_made));
     memcpy(t->order, job->indices, job->count * sizeof *t->order);
     t->ops->zero(t->m, 2 * t->count * sizeof *t->m); /* m and v are neighbours */
-    *result = (fl_local_result){.finite = true};
     walk w = {.job = job, .seed = (uint64_t)t->config->seed};
     loss_sum all = {0};
     for (int64_t step = 0; step < t->config->max_steps && result->finite; step++) {
@@ -235,6 +272,9 @@ fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const ui
                               size_t count, double *loss, float *gradient)
 {
     double measures[FL_MAX_MEASURES] = {0};
+    int64_t made;
+    FL_ASSERT(count <= t->order_capacity);
+    FL_TRY(prepare_reference(t, data, indices, count, &made));
     fl_micro_batch micro = micro_batch(t, data, indices, count);
     t->ops->zero(t->grads, t->count * sizeof *t->grads);
     *loss = 0;

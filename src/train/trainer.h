@@ -12,7 +12,7 @@
 typedef struct fl_trainer fl_trainer;
 
 typedef struct fl_trainer_limits {
-    int64_t longest;      /* tokens of the longest example that will be trained on */
+    int64_t longest;      /* tokens of the longest example that will be trained on, as packed */
     size_t most_examples; /* of one job */
 } fl_trainer_limits;
 
@@ -67,6 +67,7 @@ typedef struct fl_local_result {
     int64_t steps;    /* optimiser steps done */
     int64_t updates;  /* of these, those that moved the weights: with a token that counts */
     double grad_norm; /* of the last step, before clipping */
+    int64_t reference_made;           /* examples whose reference had to be computed */
     double measures[FL_MAX_MEASURES]; /* of the objective: means over the examples of all steps */
     bool finite; /* false: a loss or gradient was NaN or infinite and training stopped there */
 } fl_local_result;
