@@ -1,7 +1,5 @@
 #include "app/options.h"
 
-#include "base/file.h"
-#include "fed/agree.h"
 #include "fed/algorithm.h"
 
 #include <stddef.h>
@@ -28,6 +26,10 @@ static const fl_conf_row data_rows[] = {
      "text put in front of dataset_name as it is"},
     {"dataset_sample", FL_CONF_INT, DATA(dataset_sample), "20000", 0, 4294967295.0, NULL,
      "records kept after the first shuffle; 0 = all"},
+    {"label_field", FL_CONF_STRING, DATA(label_field), "domain", 0, 0, NULL,
+     "field of a record that split_strategy dirichlet and domain go by"},
+    {"client_field", FL_CONF_STRING, DATA(client_field), "client", 0, 0, NULL,
+     "field that names a record's client, for split_strategy natural"},
     {"template", FL_CONF_WORD, DATA(template), "alpaca", 0, 0, "alpaca|vicuna",
      "text around instruction and response"},
     {"seq_length", FL_CONF_INT, DATA(seq_length), "512", 1, 1048576, NULL,
@@ -47,6 +49,11 @@ static const fl_conf_row lora_rows[] = {
      "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
      "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
      "and v_proj (Phi-3: qkv_proj)"},
+    {"rank_pattern", FL_CONF_LIST, LORA(rank_pattern), "", 0, 0, NULL,
+     "modules with a rank of their own, EXPRESSION=RANK as in PEFT, the first that matches the end "
+     "of model.layers.0.self_attn.q_proj counts: q_proj=4"},
+    {"alpha_pattern", FL_CONF_LIST, LORA(alpha_pattern), "", 0, 0, NULL,
+     "modules with an alpha of their own, EXPRESSION=ALPHA likewise"},
 };
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
@@ -102,24 +109,6 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
     memcpy(groups, joined, sizeof joined);
 }
 
-/* The file's text, the same on all ranks. */
-static fl_status share_text(fl_buf *text, fl_transport *transport, const char *path)
-{
-    enum { MAX_CONFIG = 1 << 24 };
-    bool root = fl_transport_rank(transport) == 0;
-    FL_TRY(fl_agree(transport, root ? fl_file_read(text, path, MAX_CONFIG) : FL_OK));
-    uint64_t length = text->length;
-    FL_TRY(fl_transport_bcast(transport, 0, &length, sizeof length));
-    char *data;
-    FL_TRY(fl_alloc(&data, length + 1, 1));
-    if (root && length) memcpy(data, text->data, length);
-    fl_status status = fl_transport_bcast(transport, 0, data, length);
-    fl_buf_clear(text);
-    if (status == FL_OK) status = fl_buf_add(text, data, length);
-    fl_free(data);
-    return status;
-}
-
 static fl_status check(const fl_options *o)
 {
     FL_CHECK(o->data.model_name_or_path[0], FL_ERR_USAGE, "model_name_or_path is not set");
@@ -129,18 +118,26 @@ static fl_status check(const fl_options *o)
              "use_peft = false: training without an adapter is not supported");
     FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
              "load_in_8bit and load_in_4bit are both true: the base has one format");
-    /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
-    FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
+    return fl_options_check_clients(o);
+}
+
+/* The default of sample_clients gives way to a smaller num_clients; a wish does not. */
+fl_status fl_options_check_clients(const fl_options *o)
+{
+    FL_CHECK(o->fed.num_clients == 0 || o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),
              FL_ERR_USAGE, "sample_clients = %lld is more than num_clients = %lld",
              (long long)o->fed.sample_clients, (long long)o->fed.num_clients);
     return FL_OK;
 }
 
-/* A learning rate below the default minimum stays constant, where the reference's would rise. */
+/* The default minimum of DPO is another one.  A learning rate below the minimum stays constant,
+ * where the reference's would rise. */
 static void settle(fl_options *o)
 {
     fl_train_config *train = &o->train;
+    if (strcmp(train->objective, "dpo") == 0 && !fl_conf_is_set(o->conf, "learning_rate_min"))
+        train->learning_rate_min = FL_DPO_LEARNING_RATE_MIN;
     if (!fl_fed_is_reference(&o->fed) && train->learning_rate < train->learning_rate_min)
         train->learning_rate_min = train->learning_rate;
 }
@@ -167,18 +164,14 @@ static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int 
     return FL_OK;
 }
 
-fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *path, int argc,
-                          char *const *argv)
+fl_status fl_options_parse(fl_options *out, const char *path, const fl_buf *text, int argc,
+                           char *const *argv)
 {
     static fl_conf_group groups[NUM_GROUPS]; /* outlive the conf, once per process */
     *out = (fl_options){0};
     join_groups(groups, out);
-    fl_buf text = {0};
-    fl_status status = fl_conf_create(&out->conf, groups, NUM_GROUPS);
-    if (status == FL_OK) status = share_text(&text, transport, path);
-    if (status == FL_OK) status = fl_agree(transport, parse(out, path, &text, argc, argv));
-    fl_buf_fini(&text);
-    return status;
+    FL_TRY(fl_conf_create(&out->conf, groups, NUM_GROUPS));
+    return parse(out, path, text, argc, argv);
 }
 
 void fl_options_fini(fl_options *options)

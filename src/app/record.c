@@ -19,13 +19,36 @@ static void set_real(json_t *object, const char *key, double value)
     set(object, key, fl_metrics_real(value));
 }
 
-static json_t *client_object(const fl_client_report *report)
+static void set_measures(json_t *object, const fl_objective *objective, const double *values)
+{
+    for (int m = 0; m < FL_MAX_MEASURES && objective->measures[m].name; m++)
+        set_real(object, objective->measures[m].name, values[m]);
+}
+
+/* What the reference model had to be run for; the rest was known.  It depends on what this folder
+ * has seen, not only on the round. */
+static json_t *reference_object(const fl_round_result *r)
+{
+    int64_t needed = 0, made = 0;
+    for (int64_t i = 0; i < r->num_clients; i++) {
+        needed += r->reports[i].reference_needed;
+        made += r->reports[i].reference_made;
+    }
+    json_t *object = json_object();
+    set_int(object, "needed", needed);
+    set_int(object, "computed", made);
+    set_real(object, "hit_rate", needed ? 1 - (double)made / (double)needed : 1);
+    return object;
+}
+
+static json_t *client_object(const fl_client_report *report, const fl_objective *objective)
 {
     json_t *object = json_object();
     set_int(object, "client", report->client);
     set_int(object, "rank", report->rank);
     set_int(object, "samples", report->samples);
     set_real(object, "loss", report->loss);
+    set_measures(object, objective, report->measures);
     set_int(object, "steps", report->steps);
     set_int(object, "tokens", report->tokens);
     set_real(object, "grad_norm", report->grad_norm);
@@ -67,9 +90,12 @@ static json_t *participation_object(const fl_round_result *r)
 fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
 {
     json_t *line = json_object(), *clients = json_array();
+    const fl_objective *objective = run->data.objective;
     set(line, "event", json_string("round"));
     set_int(line, "round", r->round + 1);
     set_real(line, "loss", r->loss);
+    set_measures(line, objective, r->measures);
+    if (objective->has_reference) set(line, "reference", reference_object(r));
     set_real(line, "learning_rate", r->learning_rate);
     set_int(line, "tokens", r->tokens);
     set(line, "seconds", seconds_object(r, seconds, run->seconds_save));
@@ -78,7 +104,7 @@ fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
     set_int(line, "peak_memory", (int64_t)r->peak_memory);
     set(line, "participation", participation_object(r));
     for (int64_t i = 0; i < r->num_clients; i++)
-        json_array_append_new(clients, client_object(&r->reports[i]));
+        json_array_append_new(clients, client_object(&r->reports[i], objective));
     set(line, "clients", clients);
     fl_status status = fl_metrics_append(run->metrics, line);
     json_decref(line);

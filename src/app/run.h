@@ -2,11 +2,11 @@
 #ifndef FL_APP_RUN_H
 #define FL_APP_RUN_H
 
-#include "app/options.h"
-#include "fed/partition.h"
+#include "app/run_data.h"
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
+#include "io/reference.h"
 #include "io/state.h"
 
 typedef struct fl_run {
@@ -15,16 +15,15 @@ typedef struct fl_run {
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
 
-    fl_tokenizer *tokenizer;
-    fl_dataset *dataset;
-    fl_examples *examples;
-    fl_partition partition;
+    fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
     double *cost;     /* [num_clients] expected tokens of a round */
     fl_eval_set eval_set;
 
     fl_model_config model_config;
     fl_lora_config lora;
+    fl_patterns rank_pattern, alpha_pattern; /* as in the options, in `texts` */
+    fl_arena *texts;
     fl_params adapter; /* the global one, host memory */
     const fl_algorithm *algorithm;
     fl_server_state server;
@@ -32,6 +31,10 @@ typedef struct fl_run {
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
     size_t most_examples;
+    fl_reference_store reference_store;
+    double *reference; /* of one client, grown as needed */
+    size_t reference_capacity;
+    uint64_t model_hash; /* 0: not yet computed */
     fl_evaluator *evaluator;
 
     /* rank 0 */
@@ -52,6 +55,12 @@ void fl_run_close(fl_run *run);
 
 /* Prints what would be trained and the memory it takes.  Collective. */
 fl_status fl_run_describe(fl_run *run);
+
+/* What the reference model says about a client's examples, between the disk and run->data; nothing
+ * where the objective has no reference. */
+fl_status fl_run_reference_load(fl_run *run, uint32_t client);
+fl_status fl_run_reference_save(fl_run *run, uint32_t client);
+void fl_run_reference_close(fl_run *run);
 
 /* Rank 0: prepares output_dir; finds out whether the run continues.  fresh: start over.
  * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds

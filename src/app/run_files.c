@@ -295,7 +295,9 @@ static fl_status save_adapter(const fl_run *run, const char *name)
                             .base_model = run->options.data.model_name_or_path,
                             .use_rslora = lora->use_rslora,
                             .target_modules = modules,
-                            .num_target_modules = num_modules};
+                            .num_target_modules = num_modules,
+                            .rank_pattern = run->rank_pattern,
+                            .alpha_pattern = run->alpha_pattern};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
     if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);

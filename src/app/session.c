@@ -64,6 +64,7 @@ void fl_session_close(fl_session *s)
     fl_decoder_destroy(s->decoder);
     if (s->model) s->model->ops->release(s->live_adapter);
     fl_params_fini(&s->adapter);
+    fl_lora_fini(&s->lora);
     fl_tokenizer_close(s->tokenizer);
     fl_model_close(s->model);
     *s = (fl_session){0};
@@ -98,8 +99,8 @@ void fl_session_describe(const fl_session *s, int64_t num_sequences, int64_t cap
             (long long)s->model->config.num_layers,
             (double)fl_model_parameter_count(s->model) / 1e6, megabytes(s->model->weight_bytes));
     if (s->live_adapter)
-        FL_INFO("adapter   LoRA r %lld, scale %g, %zu parameters", (long long)s->lora.r,
-                (double)fl_lora_scale(&s->lora), s->adapter.count);
+        FL_INFO("adapter   LoRA r %lld, alpha %g%s, %zu parameters", (long long)s->lora.r,
+                s->lora.alpha, s->lora.sizes ? " and others by pattern" : "", s->adapter.count);
     FL_INFO(
         "memory    activations %.1f MB, key/value cache %.1f MB for %lld sequences of %lld tokens",
         megabytes(fl_decoder_plan_bytes(s->model, &s->lora, &limits)),

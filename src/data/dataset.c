@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { BOM_LENGTH = 3 };
@@ -41,6 +42,7 @@ struct reader {
     fl_dataset *dataset;
     const kind *kind; /* NULL until the first record */
     const char *path;
+    fl_dataset_options options;
     fl_buf where; /* names the present record: "PATH:12" or "PATH: record 12" */
 };
 
@@ -105,6 +107,21 @@ static fl_status copy_text(fl_arena *arena, const char **out, size_t *length, co
     return FL_OK;
 }
 
+/* A name or a number as text; *out stays NULL where the record has no such field. */
+static fl_status copy_field(struct reader *reader, const char **out, size_t *length,
+                            const json_t *object, const char *field)
+{
+    char digits[24];
+    const char *text = digits, *where = fl_buf_text(&reader->where);
+    const json_t *value = field && field[0] ? json_object_get(object, field) : NULL;
+    if (!value || json_is_null(value)) return FL_OK;
+    if (json_is_integer(value))
+        snprintf(digits, sizeof digits, "%lld", (long long)json_integer_value(value));
+    else
+        FL_TRY(fl_json_get_string(&text, object, field, where));
+    return copy_text(reader->dataset->arena, out, length, text);
+}
+
 static fl_status add_record(struct reader *reader, const json_t *object)
 {
     fl_dataset *dataset = reader->dataset;
@@ -124,6 +141,10 @@ static fl_status add_record(struct reader *reader, const json_t *object)
                             instruction, input));
     FL_TRY(copy_text(dataset->arena, &record.response, &record.response_length, response));
     if (domain) FL_TRY(copy_text(dataset->arena, &record.domain, &record.domain_length, domain));
+    FL_TRY(copy_field(reader, &record.label, &record.label_length, object,
+                      reader->options.label_field));
+    FL_TRY(copy_field(reader, &record.client, &record.client_length, object,
+                      reader->options.client_field));
     FL_TRY(fl_grow(&dataset->records, &dataset->capacity, dataset->count + 1, sizeof record));
     dataset->records[dataset->count++] = record;
     return FL_OK;
@@ -202,9 +223,10 @@ static fl_status read_text(struct reader *reader, const char *text, size_t lengt
     return FL_OK;
 }
 
-fl_status fl_dataset_load(fl_dataset **out, const char *path)
+fl_status fl_dataset_load(fl_dataset **out, const char *path, const fl_dataset_options *options)
 {
     struct reader reader = {.path = path};
+    if (options) reader.options = *options;
     fl_buf text = {0};
     fl_status status;
     FL_TRY(fl_alloc(&reader.dataset, 1, sizeof *reader.dataset));

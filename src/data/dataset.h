@@ -5,7 +5,8 @@
  * first record decide the kind of the data set (table in dataset.c); all records must have them.
  * A loaded data set is constant and may be read by several threads.
  *
- * Use: fl_dataset_load(&dataset, "alpaca.json"), ... dataset->records[i] ..., fl_dataset_destroy.
+ * Use: fl_dataset_load(&dataset, "alpaca.json", NULL), ... dataset->records[i] ...,
+ * fl_dataset_destroy.
  */
 #ifndef FL_DATA_DATASET_H
 #define FL_DATA_DATASET_H
@@ -30,14 +31,22 @@ typedef struct fl_record {
     const fl_turn *turns; /* [num_turns] */
     const char *chosen;
     const char *rejected;
-    const char *domain;        /* NULL where the record has no field "domain" */
-    size_t instruction_length; /* bytes */
+    const char *domain;         /* NULL where the record has no field "domain" */
+    const char *label, *client; /* the fields that fl_dataset_options names; NULL where absent */
+    size_t instruction_length;  /* bytes */
     size_t response_length;
     size_t num_turns;
     size_t chosen_length;
     size_t rejected_length;
-    size_t domain_length;
+    size_t domain_length, label_length, client_length;
 } fl_record;
+
+/* Names of fields that are kept besides the texts, as text: strings, or integers in decimal.  NULL
+ * or "": none. */
+typedef struct fl_dataset_options {
+    const char *label_field;  /* what a non-IID split goes by */
+    const char *client_field; /* whose record it is */
+} fl_dataset_options;
 
 typedef struct fl_dataset {
     fl_record *records;
@@ -48,11 +57,11 @@ typedef struct fl_dataset {
     fl_arena *arena;  /* owns the texts */
 } fl_dataset;
 
-/* Reads a whole file; *out is owned by the caller.  Errors name the file and the line (JSON Lines)
- * or the record, counted from 1 (JSON array).  FL_ERR_IO: cannot be read; FL_ERR_INPUT: invalid
- * JSON, a missing field, a field of the wrong type, no record; FL_ERR_UNSUPPORTED: the fields of
- * the first record belong to no kind. */
-fl_status fl_dataset_load(fl_dataset **out, const char *path);
+/* Reads a whole file; *out is owned by the caller.  options may be NULL, for none.  Errors name the
+ * file and the line (JSON Lines) or the record, counted from 1 (JSON array).  FL_ERR_IO: cannot be
+ * read; FL_ERR_INPUT: invalid JSON, a missing field, a field of the wrong type, no record;
+ * FL_ERR_UNSUPPORTED: the fields of the first record belong to no kind. */
+fl_status fl_dataset_load(fl_dataset **out, const char *path, const fl_dataset_options *options);
 void fl_dataset_destroy(fl_dataset *dataset); /* accepts NULL */
 
 /* The kinds that can be read: "alpaca|instruction_response". */

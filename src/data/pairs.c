@@ -153,6 +153,7 @@ fl_status fl_pairs_add(fl_pairs *pairs, const fl_pair_rules *rules, const fl_pai
             put(pairs, pair->ids[part][i], after + i);
         offset[part + 1] = pairs->num_tokens;
     }
+    pairs->num_targets += pairs->num_tokens - offset[FL_PART_CHOSEN];
     note_maxima(pairs, pairs->count++, after + smaller(longer_answer(pair), answer));
     return FL_OK;
 }

@@ -118,7 +118,7 @@ static fl_status add_file(reader *r, const char *path)
 {
     fl_eval_set *set = r->set;
     fl_dataset *dataset = NULL;
-    FL_TRY(fl_dataset_load(&dataset, path));
+    FL_TRY(fl_dataset_load(&dataset, path, NULL));
     size_t limit = r->config->eval_samples ? (size_t)r->config->eval_samples : dataset->count;
     fl_status status = FL_OK;
     for (size_t i = 0; i < dataset->count && i < limit && status == FL_OK; i++)

@@ -49,4 +49,8 @@ void fl_model_close(fl_model *model); /* accepts NULL */
 /* Number of weights of the frozen base. */
 int64_t fl_model_parameter_count(const fl_model *model);
 
+/* Tells bases apart: of the sizes and of samples of all matrices in the form in which they are
+ * kept, so the same weights as bf16 and in NF4 are two bases. */
+uint64_t fl_model_hash(const fl_model *model);
+
 #endif

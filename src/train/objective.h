@@ -35,11 +35,16 @@ typedef struct fl_micro_batch {
     double *logp;                /* scratch: one for each sequence of the batch */
 } fl_micro_batch;
 
+/* A number that is told besides the loss: the mean over the examples that were trained on. */
+typedef struct fl_measure {
+    const char *name;  /* its key in metrics.jsonl; NULL: none */
+    const char *label; /* on the terminal; NULL: not there */
+} fl_measure;
+
 typedef struct fl_objective {
     const char *name;
     int64_t sequences; /* that an example is packed as */
-    /* Besides the loss, means over the examples trained on: keys of metrics.jsonl. */
-    const char *measures[FL_MAX_MEASURES]; /* NULL: no further ones */
+    fl_measure measures[FL_MAX_MEASURES];
 
     size_t (*count)(const fl_train_data *data);
     int64_t (*tokens)(const fl_train_data *data, size_t i); /* of example i in a packed batch */

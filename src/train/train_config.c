@@ -17,7 +17,7 @@ const fl_conf_row fl_train_rows[] = {
     {"learning_rate", FL_CONF_FLOAT, AT(learning_rate), "2e-5", 0, 10, NULL,
      "learning rate of the first round"},
     {"learning_rate_min", FL_CONF_FLOAT, AT(learning_rate_min), "1e-6", 0, 10, NULL,
-     "what the cosine over the rounds falls towards"},
+     "what the cosine over the rounds falls towards; with objective dpo 1e-5 where it is not set"},
     {"max_grad_norm", FL_CONF_FLOAT, AT(max_grad_norm), "1.0", 0, 1e9, NULL,
      "gradient norm above which a step is scaled down; 0 = never"},
     {"weight_decay", FL_CONF_FLOAT, AT(weight_decay), "0.0", 0, 1, NULL,

@@ -222,16 +222,17 @@ static fl_status reference_of(fl_trainer *t, const fl_train_data *data, size_t c
     return FL_OK;
 }
 
-/* Makes what the reference model says where it is missing; *made examples.  `order` is free. */
+/* Makes what the reference model says where it is missing, and tells how often.  `order` is
+ * free. */
 static fl_status prepare_reference(fl_trainer *t, const fl_train_data *data,
-                                   const uint32_t *indices, size_t count, int64_t *made)
+                                   const uint32_t *indices, size_t count, fl_local_result *result)
 {
     size_t missing = 0;
-    *made = 0;
     if (!t->objective->has_reference) return FL_OK;
     for (size_t i = 0; i < count; i++)
         if (!t->objective->has_reference(data, indices[i])) t->order[missing++] = indices[i];
-    *made = (int64_t)missing;
+    result->reference_needed = (int64_t)count;
+    result->reference_made = (int64_t)missing;
     fl_decoder_set_adapter(t->decoder, NULL);
     fl_status status = reference_of(t, data, missing);
     fl_decoder_set_adapter(t->decoder, t->weights);
@@ -244,7 +245,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
              "client %llu has %zu examples for a plan of %zu", (unsigned long long)job->client,
              job->count, t->order_capacity);
     *result = (fl_local_result){.finite = true};
-    FL_TRY(prepare_reference(t, &job->data, job->indices, job->count, &result->reference_made));
+    FL_TRY(prepare_reference(t, &job->data, job->indices, job->count, result));
     memcpy(t->order, job->indices, job->count * sizeof *t->order);
     t->ops->zero(t->m, 2 * t->count * sizeof *t->m); /* m and v are neighbours */
     walk w = {.job = job, .seed = (uint64_t)t->config->seed};
@@ -272,9 +273,9 @@ fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const ui
                               size_t count, double *loss, float *gradient)
 {
     double measures[FL_MAX_MEASURES] = {0};
-    int64_t made;
+    fl_local_result unused;
     FL_ASSERT(count <= t->order_capacity);
-    FL_TRY(prepare_reference(t, data, indices, count, &made));
+    FL_TRY(prepare_reference(t, data, indices, count, &unused));
     fl_micro_batch micro = micro_batch(t, data, indices, count);
     t->ops->zero(t->grads, t->count * sizeof *t->grads);
     *loss = 0;

@@ -67,7 +67,8 @@ typedef struct fl_local_result {
     int64_t steps;    /* optimiser steps done */
     int64_t updates;  /* of these, those that moved the weights: with a token that counts */
     double grad_norm; /* of the last step, before clipping */
-    int64_t reference_made;           /* examples whose reference had to be computed */
+    int64_t reference_needed;         /* examples that need the reference model */
+    int64_t reference_made;           /* of these, those for which it had to be run */
     double measures[FL_MAX_MEASURES]; /* of the objective: means over the examples of all steps */
     bool finite; /* false: a loss or gradient was NaN or infinite and training stopped there */
 } fl_local_result;

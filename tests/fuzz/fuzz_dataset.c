@@ -19,7 +19,7 @@ static void use(const fl_dataset *dataset)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fl_dataset *dataset = NULL;
-    if (fl_dataset_load(&dataset, fuzz_file("data.jsonl", data, size)) == FL_OK)
+    if (fl_dataset_load(&dataset, fuzz_file("data.jsonl", data, size), NULL) == FL_OK)
         use(dataset);
     else
         fuzz_require(*fl_error_text() && !dataset);

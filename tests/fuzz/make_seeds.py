@@ -84,7 +84,7 @@ def model_files():
     write("adapter/config", b"c" + json.dumps({
         "peft_type": "LORA", "r": 2, "lora_alpha": 16, "lora_dropout": 0.5, "use_rslora": True, "bias": "none",
         "base_model_name_or_path": "base", "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "eva",
-        "rank_pattern": {}, "use_dora": False}).encode())
+        "rank_pattern": {r"layers\.0\.q_proj": 2, "q_proj": 3}, "alpha_pattern": {"[qv]_proj": 1.5}, "use_dora": False}).encode())
     sizes = {"vocab_size": 32, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
              "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
     write("config_json/llama.json", {

@@ -27,7 +27,7 @@ static fl_dataset *dataset_of(const json_t *entry)
     fclose(file);
     json_decref(record);
     fl_dataset *dataset;
-    OK(fl_dataset_load(&dataset, path));
+    OK(fl_dataset_load(&dataset, path, NULL));
     unlink(path);
     return dataset;
 }

@@ -5,7 +5,7 @@ static fl_dataset *make_dataset(const char *folder, const char *lines)
 {
     fl_dataset *dataset = NULL;
     write_text(folder, "set.jsonl", lines);
-    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl")));
+    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl"), NULL));
     return dataset;
 }
 
@@ -155,7 +155,7 @@ static void test_published(void **state)
     if (!records || !dir) skip();
     made m;
     OK(fl_tokenizer_open(&m.tokenizer, dir));
-    OK(fl_dataset_load(&m.dataset, records));
+    OK(fl_dataset_load(&m.dataset, records, NULL));
     OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, fl_template_find("alpaca"), 512));
     // Counts of the reference's procedure on the same files.
     assert_int_equal(m.examples->num_tokens, 610557);

@@ -1,0 +1,82 @@
+#include "app/run_data.h"
+
+#include "data/pairs_build.h"
+
+#include <math.h>
+
+/* The split asks for a field only if it goes by it. */
+static fl_status load_records(fl_run_data *data, const fl_options *o, const char *path)
+{
+    const fl_partition_strategy *strategy;
+    const fl_dataset_options fields = {.label_field = o->data.label_field,
+                                       .client_field = o->data.client_field};
+    FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
+    FL_TRY(fl_dataset_load(&data->dataset, path, &fields));
+    fl_record_key key = fl_partition_strategy_key(strategy);
+    return fl_record_groups_make(&data->groups, data->dataset, key, path,
+                                 key == FL_KEY_LABEL ? o->data.label_field : o->data.client_field);
+}
+
+fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
+{
+    const fl_options *o = options;
+    fl_buf path = {0};
+    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
+    if (status == FL_OK) status = load_records(out, o, fl_buf_text(&path));
+    fl_buf_fini(&path);
+    FL_TRY(status);
+    FL_TRY(fl_partition_make(&out->partition, &out->groups, &o->fed, (size_t)o->data.dataset_sample,
+                             (uint64_t)o->train.seed));
+    options->fed.num_clients = (int64_t)out->partition.num_clients;
+    return fl_options_check_clients(options);
+}
+
+static fl_status open_examples(fl_run_data *out, const fl_options *o)
+{
+    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer,
+                             fl_template_find(o->data.template), o->data.seq_length));
+    FL_CHECK(out->examples->num_targets > 0, FL_ERR_INPUT,
+             "%s: no example keeps a token of its response within seq_length = %lld",
+             o->data.dataset_name, (long long)o->data.seq_length);
+    return FL_OK;
+}
+
+static fl_status open_pairs(fl_run_data *out, const fl_options *o)
+{
+    const fl_pair_rules rules = {.compat = o->train.dpo_compat,
+                                 .max_length = o->train.dpo_max_length,
+                                 .max_prompt_length = o->train.dpo_max_prompt_length};
+    FL_TRY(fl_pairs_build(&out->pairs, out->dataset, out->tokenizer,
+                          fl_conversation_find(o->data.template), &rules));
+    FL_TRY(fl_alloc(&out->reference, 2 * out->pairs->count, sizeof *out->reference));
+    for (size_t i = 0; i < 2 * out->pairs->count; i++)
+        out->reference[i] = NAN;
+    return FL_OK;
+}
+
+fl_status fl_run_data_open(fl_run_data *out, fl_options *options)
+{
+    out->objective = fl_objective_find(options->train.objective);
+    FL_TRY(fl_tokenizer_open(&out->tokenizer, options->data.model_name_or_path));
+    FL_TRY(fl_run_data_split(out, options));
+    return out->objective == &fl_objective_dpo ? open_pairs(out, options)
+                                               : open_examples(out, options);
+}
+
+fl_train_data fl_run_data_train(const fl_run_data *data)
+{
+    return (fl_train_data){
+        .examples = data->examples, .pairs = data->pairs, .reference = data->reference};
+}
+
+void fl_run_data_close(fl_run_data *data)
+{
+    fl_partition_fini(&data->partition);
+    fl_record_groups_fini(&data->groups);
+    fl_examples_destroy(data->examples);
+    fl_pairs_destroy(data->pairs);
+    fl_free(data->reference);
+    fl_dataset_destroy(data->dataset);
+    fl_tokenizer_close(data->tokenizer);
+    *data = (fl_run_data){0};
+}
