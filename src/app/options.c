@@ -30,8 +30,9 @@ static const fl_conf_row data_rows[] = {
      "field of a record that split_strategy dirichlet and domain go by"},
     {"client_field", FL_CONF_STRING, DATA(client_field), "client", 0, 0, NULL,
      "field that names a record's client, for split_strategy natural"},
-    {"template", FL_CONF_WORD, DATA(template), "alpaca", 0, 0, "alpaca|vicuna",
-     "text around instruction and response"},
+    {"template", FL_CONF_STRING, DATA(template), "alpaca", 0, 0, NULL,
+     "text around what is said: alpaca, vicuna, another name of docs/templates.md, chat (the model's "
+     "own), custom (the keys chat_...)"},
     {"seq_length", FL_CONF_INT, DATA(seq_length), "512", 1, 1048576, NULL,
      "tokens of an example at the most; longer ones lose their end"},
 };
@@ -85,7 +86,7 @@ static const fl_conf_row reference_rows[] = {
 // clang-format on
 
 #define COUNT(rows) (sizeof(rows) / sizeof(rows)[0])
-enum { NUM_GROUPS = 10 };
+enum { NUM_GROUPS = 11 };
 
 /* options = NULL: for texts only. */
 static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
@@ -96,6 +97,8 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
     const fl_conf_group joined[NUM_GROUPS] = {
         {"model", "the frozen base", model_rows, COUNT(model_rows), o ? &o->data : NULL},
         {"data", "training records", data_rows, COUNT(data_rows), o ? &o->data : NULL},
+        {"chat", "the conversation format of template = custom", fl_custom_rows,
+         fl_custom_row_count, o ? &o->custom : NULL},
         {"lora", "the adapter", lora_rows, COUNT(lora_rows), o ? &o->lora : NULL},
         {"train", "local training", fl_train_rows, fl_train_row_count, o ? &o->train : NULL},
         {"fed", "the federation", fed_rows, fed_row_count, o ? &o->fed : NULL},
@@ -113,6 +116,7 @@ static fl_status check(const fl_options *o)
 {
     FL_CHECK(o->data.model_name_or_path[0], FL_ERR_USAGE, "model_name_or_path is not set");
     FL_CHECK(o->data.dataset_name[0], FL_ERR_USAGE, "dataset_name is not set");
+    FL_TRY(fl_text_format_check(o->data.template, &o->custom));
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");

@@ -34,6 +34,7 @@ typedef struct fl_reference_options {
 
 typedef struct fl_options {
     fl_data_options data;
+    fl_custom_format custom;
     fl_lora_options lora;
     fl_train_config train;
     fl_fed_config fed;

@@ -33,8 +33,8 @@ fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
 
 static fl_status open_examples(fl_run_data *out, const fl_options *o)
 {
-    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer,
-                             fl_template_find(o->data.template), o->data.seq_length));
+    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer, &out->format,
+                             o->data.seq_length));
     FL_CHECK(out->examples->num_targets > 0, FL_ERR_INPUT,
              "%s: no example keeps a token of its response within seq_length = %lld",
              o->data.dataset_name, (long long)o->data.seq_length);
@@ -46,8 +46,8 @@ static fl_status open_pairs(fl_run_data *out, const fl_options *o)
     const fl_pair_rules rules = {.compat = o->train.dpo_compat,
                                  .max_length = o->train.dpo_max_length,
                                  .max_prompt_length = o->train.dpo_max_prompt_length};
-    FL_TRY(fl_pairs_build(&out->pairs, out->dataset, out->tokenizer,
-                          fl_conversation_find(o->data.template), &rules));
+    FL_TRY(fl_pairs_build(&out->pairs, out->dataset, out->tokenizer, &out->format.conversation,
+                          &rules));
     FL_TRY(fl_alloc(&out->reference, 2 * out->pairs->count, sizeof *out->reference));
     for (size_t i = 0; i < 2 * out->pairs->count; i++)
         out->reference[i] = NAN;
@@ -57,7 +57,10 @@ static fl_status open_pairs(fl_run_data *out, const fl_options *o)
 fl_status fl_run_data_open(fl_run_data *out, fl_options *options)
 {
     out->objective = fl_objective_find(options->train.objective);
-    FL_TRY(fl_tokenizer_open(&out->tokenizer, options->data.model_name_or_path));
+    const char *model = options->data.model_name_or_path;
+    FL_TRY(fl_tokenizer_open(&out->tokenizer, model));
+    FL_TRY(fl_text_format_open(&out->format, options->data.template, &options->custom,
+                               out->tokenizer, model));
     FL_TRY(fl_run_data_split(out, options));
     return out->objective == &fl_objective_dpo ? open_pairs(out, options)
                                                : open_examples(out, options);
@@ -77,6 +80,7 @@ void fl_run_data_close(fl_run_data *data)
     fl_pairs_destroy(data->pairs);
     fl_free(data->reference);
     fl_dataset_destroy(data->dataset);
+    fl_text_format_fini(&data->format);
     fl_tokenizer_close(data->tokenizer);
     *data = (fl_run_data){0};
 }

@@ -9,6 +9,7 @@
 
 typedef struct fl_run_data {
     fl_tokenizer *tokenizer;
+    fl_text_format format; /* what `template` says */
     fl_dataset *dataset;
     const fl_objective *objective;
     fl_examples *examples; /* [dataset->count] as the objective takes them, the other is NULL */

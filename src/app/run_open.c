@@ -30,8 +30,7 @@ static fl_status open_data(fl_run *run)
         warn_of(run, pairs->num_alike, pairs->count,
                 "have the same answer twice and teach nothing");
     }
-    return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer,
-                            fl_template_find(o->data.template));
+    return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
 /* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */

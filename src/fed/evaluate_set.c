@@ -83,7 +83,7 @@ typedef struct reader {
     fl_eval_set *set;
     const fl_eval_config *config;
     const fl_tokenizer *tokenizer;
-    const fl_template *template;
+    const fl_text_format *format;
     size_t capacity; /* of set->items */
     fl_buf text;
     fl_tokens tokens;
@@ -93,10 +93,10 @@ static fl_status add_item(reader *r, const fl_record *record)
 {
     fl_eval_set *set = r->set;
     fl_buf_clear(&r->text);
-    FL_TRY(fl_template_render_prompt(&r->text, r->template, record->instruction,
-                                     record->instruction_length));
-    FL_TRY(
-        fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length, true, &r->tokens));
+    FL_TRY(fl_text_format_prompt(r->format, &r->text, record->instruction,
+                                 record->instruction_length));
+    FL_TRY(fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length,
+                               fl_text_format_adds_special(r->format), &r->tokens));
     FL_TRY(fl_grow(&set->items, &r->capacity, set->count + 1, sizeof *set->items));
     fl_eval_item item = {.domain = set->num_domains, .prompt_length = (int64_t)r->tokens.count};
     int32_t *ids;
@@ -146,11 +146,11 @@ static fl_status add_folder(reader *r, const char *path)
 }
 
 fl_status fl_eval_set_load(fl_eval_set *out, const fl_eval_config *config,
-                           const fl_tokenizer *tokenizer, const fl_template *template)
+                           const fl_tokenizer *tokenizer, const fl_text_format *format)
 {
-    *out = (fl_eval_set){0};
+    *out = (fl_eval_set){.format = format};
     if (!config->eval_data[0]) return FL_OK;
-    reader r = {.set = out, .config = config, .tokenizer = tokenizer, .template = template};
+    reader r = {.set = out, .config = config, .tokenizer = tokenizer, .format = format};
     fl_status status = fl_arena_create(&out->arena);
     if (status == FL_OK)
         status = fl_arena_alloc(out->arena, &out->domains, MAX_FILES, sizeof *out->domains);
