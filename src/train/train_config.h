@@ -4,7 +4,7 @@
 
 #include "base/conf.h"
 
-#define FL_DPO_LEARNING_RATE_MIN 1e-5 /* the reference's with DPO, where none is set */
+#define FL_DPO_LEARNING_RATE_MIN "1e-5" /* the reference's with DPO, where none is set */
 
 typedef struct fl_train_config {
     const char *objective;               /* "sft", "dpo" */
