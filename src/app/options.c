@@ -21,14 +21,23 @@ static const fl_conf_row model_rows[] = {
 };
 static const fl_conf_row data_rows[] = {
     {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
-     "file of training records: JSON or JSON Lines, also .gz"},
+     "file of training records (JSON, JSON Lines, CSV, also .gz), a folder of such files, or a name "
+     "that the reference knows; docs/data.md"},
+    {"dataset_kind", FL_CONF_WORD, DATA(dataset.kind), "auto", 0, 0, FL_DATASET_KINDS,
+     "what the records' fields mean; auto: by the fields of the first record"},
+    {"instruction_field", FL_CONF_STRING, DATA(dataset.instruction_field), "", 0, 0, NULL,
+     "for other fields: the one that asks"},
+    {"input_field", FL_CONF_STRING, DATA(dataset.input_field), "", 0, 0, NULL,
+     "the one that is added to it after a space; may be missing"},
+    {"response_field", FL_CONF_STRING, DATA(dataset.response_field), "", 0, 0, NULL,
+     "the one that answers"},
     {"local_data_dir", FL_CONF_STRING, DATA(local_data_dir), "", 0, 0, NULL,
      "text put in front of dataset_name as it is"},
     {"dataset_sample", FL_CONF_INT, DATA(dataset_sample), "20000", 0, 4294967295.0, NULL,
      "records kept after the first shuffle; 0 = all"},
-    {"label_field", FL_CONF_STRING, DATA(label_field), "domain", 0, 0, NULL,
+    {"label_field", FL_CONF_STRING, DATA(dataset.label_field), "domain", 0, 0, NULL,
      "field of a record that split_strategy dirichlet and domain go by"},
-    {"client_field", FL_CONF_STRING, DATA(client_field), "client", 0, 0, NULL,
+    {"client_field", FL_CONF_STRING, DATA(dataset.client_field), "client", 0, 0, NULL,
      "field that names a record's client, for split_strategy natural"},
     {"template", FL_CONF_STRING, DATA(template), "alpaca", 0, 0, NULL,
      "text around what is said: alpaca, vicuna, another name of docs/templates.md, chat (the model's "
@@ -149,6 +158,7 @@ static fl_status choose_defaults(fl_options *o)
 static void settle(fl_options *o)
 {
     fl_train_config *train = &o->train;
+    o->data.dataset.dpo_compat = train->dpo_compat;
     if (!fl_fed_is_reference(&o->fed) && train->learning_rate < train->learning_rate_min)
         train->learning_rate_min = train->learning_rate;
 }

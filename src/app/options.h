@@ -2,13 +2,15 @@
 #ifndef FL_APP_OPTIONS_H
 #define FL_APP_OPTIONS_H
 
+#include "comm/transport.h"
+#include "data/dataset.h"
 #include "fed/evaluate.h"
 #include "fed/fed_config.h"
 #include "train/train_config.h"
 
 typedef struct fl_data_options {
     const char *model_name_or_path, *dataset_name, *local_data_dir, *template;
-    const char *label_field, *client_field;
+    fl_dataset_options dataset;
     int64_t dataset_sample, seq_length;
     bool load_in_8bit, load_in_4bit;
 } fl_data_options;

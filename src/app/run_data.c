@@ -5,26 +5,16 @@
 #include <math.h>
 
 /* The split asks for a field only if it goes by it. */
-static fl_status load_records(fl_run_data *data, const fl_options *o, const char *path)
-{
-    const fl_partition_strategy *strategy;
-    const fl_dataset_options fields = {.label_field = o->data.label_field,
-                                       .client_field = o->data.client_field};
-    FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
-    FL_TRY(fl_dataset_load(&data->dataset, path, &fields));
-    fl_record_key key = fl_partition_strategy_key(strategy);
-    return fl_record_groups_make(&data->groups, data->dataset, key, path,
-                                 key == FL_KEY_LABEL ? o->data.label_field : o->data.client_field);
-}
-
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
 {
     const fl_options *o = options;
-    fl_buf path = {0};
-    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
-    if (status == FL_OK) status = load_records(out, o, fl_buf_text(&path));
-    fl_buf_fini(&path);
-    FL_TRY(status);
+    const fl_dataset_options *fields = &o->data.dataset;
+    const fl_partition_strategy *strategy;
+    FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
+    FL_TRY(fl_dataset_open(&out->dataset, o->data.local_data_dir, o->data.dataset_name, fields));
+    const fl_record_key key = fl_partition_strategy_key(strategy);
+    FL_TRY(fl_record_groups_make(&out->groups, out->dataset, key, o->data.dataset_name,
+                                 key == FL_KEY_LABEL ? fields->label_field : fields->client_field));
     FL_TRY(fl_partition_make(&out->partition, &out->groups, &o->fed, (size_t)o->data.dataset_sample,
                              (uint64_t)o->train.seed));
     options->fed.num_clients = (int64_t)out->partition.num_clients;
@@ -33,8 +23,9 @@ fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
 
 static fl_status open_examples(fl_run_data *out, const fl_options *o)
 {
-    FL_TRY(fl_examples_build(&out->examples, out->dataset, out->tokenizer, &out->format,
-                             o->data.seq_length));
+    const fl_status status = fl_examples_build(&out->examples, out->dataset, out->tokenizer,
+                                               &out->format, o->data.seq_length);
+    if (status != FL_OK) return fl_fail_context(status, "%s", o->data.dataset_name);
     FL_CHECK(out->examples->num_targets > 0, FL_ERR_INPUT,
              "%s: no example keeps a token of its response within seq_length = %lld",
              o->data.dataset_name, (long long)o->data.seq_length);
@@ -46,8 +37,9 @@ static fl_status open_pairs(fl_run_data *out, const fl_options *o)
     const fl_pair_rules rules = {.compat = o->train.dpo_compat,
                                  .max_length = o->train.dpo_max_length,
                                  .max_prompt_length = o->train.dpo_max_prompt_length};
-    FL_TRY(fl_pairs_build(&out->pairs, out->dataset, out->tokenizer, &out->format.conversation,
-                          &rules));
+    const fl_status status = fl_pairs_build(&out->pairs, out->dataset, out->tokenizer,
+                                            &out->format.conversation, &rules);
+    if (status != FL_OK) return fl_fail_context(status, "%s", o->data.dataset_name);
     FL_TRY(fl_alloc(&out->reference, 2 * out->pairs->count, sizeof *out->reference));
     for (size_t i = 0; i < 2 * out->pairs->count; i++)
         out->reference[i] = NAN;

@@ -20,6 +20,9 @@ static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
     FL_TRY(fl_run_data_open(&run->data, &run->options));
+    const fl_dataset *dataset = run->data.dataset;
+    if (dataset->num_skipped && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu records were left out, %zu are there", dataset->num_skipped, dataset->count);
     const fl_examples *examples = run->data.examples;
     const fl_pairs *pairs = run->data.pairs;
     if (examples)

@@ -223,6 +223,7 @@ static fl_status add_conversation(fl_examples *examples, struct maker *maker, co
 
 static fl_status add_record(fl_examples *examples, struct maker *maker, const fl_record *record)
 {
+    if (record->turns) return add_conversation(examples, maker, record->turns, record->num_turns);
     if (maker->format->template) return add_response(examples, maker, record);
     const fl_turn turns[] = {
         {FL_ROLE_USER, false, record->instruction, record->instruction_length},
@@ -244,12 +245,20 @@ fl_status fl_examples_build(fl_examples **out, const fl_dataset *dataset,
                           .seq_length = seq_length,
                           .eos = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_EOS),
                           .pad = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_PAD)};
+    FL_CHECK(dataset->form != FL_FORM_PREFERENCE, FL_ERR_UNSUPPORTED,
+             "%zu records of the kind %s: pairs of answers are no examples to learn from by SFT",
+             dataset->count, dataset->kind);
     fl_examples *examples = NULL;
     fl_status status;
     FL_TRY_GOTO(create(&examples), out);
     if (format->template) FL_TRY_GOTO(prepare_marker(&maker), out);
-    for (size_t i = 0; i < dataset->count; i++)
-        FL_TRY_GOTO(add_record(examples, &maker, &dataset->records[i]), out);
+    for (size_t i = 0; i < dataset->count; i++) {
+        status = add_record(examples, &maker, &dataset->records[i]);
+        if (status != FL_OK) {
+            fl_fail_context(status, "record %zu", i + 1);
+            goto out;
+        }
+    }
     *out = examples;
     examples = NULL;
 out:

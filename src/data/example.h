@@ -41,7 +41,8 @@ typedef struct fl_examples {
  * (which depend on what stands before it). Where a tokenizer has no such boundary piece in front,
  * it is looked for in the text, and a token that straddles its end belongs to the response.
  *
- * Errors: FL_ERR_MEMORY, FL_ERR_INPUT, FL_ERR_UNSUPPORTED (the tokenizer has no eos token). */
+ * Errors: FL_ERR_MEMORY, FL_ERR_INPUT, FL_ERR_UNSUPPORTED (the tokenizer has no eos token, pairs of
+ * answers), with the number of the record, from 1, where one is at fault. */
 fl_status fl_examples_build(fl_examples **out, const fl_dataset *dataset,
                             const fl_tokenizer *tokenizer, const fl_text_format *format,
                             int64_t seq_length);

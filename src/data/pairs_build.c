@@ -1,14 +1,12 @@
 /* Pairs from records: the text of a conversation, its tokens, and where prompt and answer meet. */
 #include "data/pairs_build.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct maker {
     const fl_tokenizer *tokenizer;
     const fl_conversation *format;
     const fl_pair_rules *rules;
-    bool is_plain; /* compat: a prompt that the data set gives as text is used as it is */
     fl_buf text;
     fl_tokens tokens[FL_NUM_PARTS]; /* of the parts; in the clean form only of the two answers,
                                        each behind the prompt */
@@ -51,19 +49,12 @@ static fl_status copy_ids(struct maker *maker, int part, size_t first, bool may_
 
 /* ---- as the reference ----------------------------------------------------------------------- */
 
-static fl_status render_prompt(struct maker *maker, const fl_record *record)
-{
-    fl_buf_clear(&maker->text);
-    if (maker->is_plain)
-        return fl_buf_add(&maker->text, record->turns[0].text, record->turns[0].length);
-    return fl_conversation_render(&maker->text, maker->format, record->turns, record->num_turns,
-                                  true, NULL);
-}
-
 /* Each part is tokenised on its own, without special tokens around it. */
 static fl_status compat_ids(struct maker *maker, const fl_record *record, fl_pair_ids *pair)
 {
-    FL_TRY(render_prompt(maker, record));
+    fl_buf_clear(&maker->text);
+    FL_TRY(fl_conversation_render(&maker->text, maker->format, record->turns, record->num_turns,
+                                  true, NULL));
     const char *const text[FL_NUM_PARTS] = {fl_buf_text(&maker->text), record->chosen,
                                             record->rejected};
     const size_t length[FL_NUM_PARTS] = {maker->text.length, record->chosen_length,
@@ -132,13 +123,6 @@ static fl_status add_record(fl_pairs *pairs, struct maker *maker, const fl_recor
     return fl_pairs_add(pairs, maker->rules, &pair);
 }
 
-static fl_status name_record(fl_status status, size_t number)
-{
-    char reason[256];
-    snprintf(reason, sizeof reason, "%s", fl_error_text());
-    return fl_fail(status, "record %zu: %s", number, reason);
-}
-
 fl_status fl_pairs_build(fl_pairs **out, const fl_dataset *dataset, const fl_tokenizer *tokenizer,
                          const fl_conversation *format, const fl_pair_rules *rules)
 {
@@ -149,16 +133,13 @@ fl_status fl_pairs_build(fl_pairs **out, const fl_dataset *dataset, const fl_tok
     known.bos = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_BOS);
     known.eos = fl_tokenizer_special_id(tokenizer, FL_SPECIAL_EOS);
     FL_CHECK(known.eos >= 0, FL_ERR_UNSUPPORTED, "the tokenizer names no eos token");
-    struct maker maker = {.tokenizer = tokenizer,
-                          .format = format,
-                          .rules = &known,
-                          .is_plain = rules->compat && strcmp(dataset->kind, "preference") == 0};
+    struct maker maker = {.tokenizer = tokenizer, .format = format, .rules = &known};
     fl_pairs *pairs;
     FL_TRY(fl_pairs_create(&pairs));
     fl_status status = FL_OK;
     for (size_t i = 0; i < dataset->count && status == FL_OK; i++) {
         status = add_record(pairs, &maker, &dataset->records[i]);
-        if (status == FL_ERR_INPUT) status = name_record(status, i + 1);
+        if (status == FL_ERR_INPUT) fl_fail_context(status, "record %zu", i + 1);
     }
     maker_fini(&maker);
     if (status != FL_OK) {

@@ -10,9 +10,8 @@
 /* One pair per record, in order; *out is owned by the caller.  bos and eos of the rules are not
  * read: they are the tokenizer's.
  *
- * compat: prompt = the rendered conversation, open for the answer (records of kind "preference":
- * their text as it is); prompt and answers are tokenised one by one, without special tokens; eos
- * behind each answer.
+ * compat: prompt = the rendered conversation, open for the answer; prompt and answers are
+ * tokenised one by one, without special tokens; eos behind each answer.
  * Otherwise: the conversation with each answer in it is tokenised as one text, with the tokenizer's
  * special tokens, up to and with what ends the answer, and eos where that is not its end.  The
  * prompt is what both have in common up to where the answers begin.
