@@ -58,10 +58,12 @@ fl_status fl_run_data_open(fl_run_data *out, fl_options *options)
                                                : open_examples(out, options);
 }
 
-fl_train_data fl_run_data_train(const fl_run_data *data)
+fl_train_data fl_run_data_train(const fl_run_data *data, const fl_backend_ops *ops)
 {
-    return (fl_train_data){
-        .examples = data->examples, .pairs = data->pairs, .reference = data->reference};
+    return (fl_train_data){.examples = data->examples,
+                           .pairs = data->pairs,
+                           .reference = data->reference,
+                           .share_prompts = ops->shares_prefixes};
 }
 
 void fl_run_data_close(fl_run_data *data)

@@ -25,8 +25,8 @@ typedef struct fl_run_data {
 fl_status fl_run_data_open(fl_run_data *out, fl_options *options);
 /* The same without tokenizer and examples. */
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options);
-/* The same for local training; points into `data`. */
-fl_train_data fl_run_data_train(const fl_run_data *data);
+/* The same for local training on this backend; points into `data`. */
+fl_train_data fl_run_data_train(const fl_run_data *data, const fl_backend_ops *ops);
 void fl_run_data_close(fl_run_data *data);
 
 #endif

@@ -51,7 +51,7 @@ static fl_status open_clients(fl_run *run)
 {
     const fl_options *o = &run->options;
     size_t num_clients = run->data.partition.num_clients;
-    const fl_train_data data = fl_run_data_train(&run->data);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_TRY(fl_alloc(&run->weight, num_clients, sizeof *run->weight));
     FL_TRY(fl_alloc(&run->cost, num_clients, sizeof *run->cost));
     double sequences = (double)o->train.batch_size * (double)o->train.max_steps *
@@ -103,7 +103,7 @@ static fl_status open_adapter(fl_run *run)
 /* The longest sequence that training or an answer can reach. */
 static int64_t longest_sequence(const fl_run *run)
 {
-    const fl_train_data data = fl_run_data_train(&run->data);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     int64_t longest = run->data.objective->positions(&data);
     if (run->eval_set.count == 0) return longest;
     int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
@@ -113,7 +113,7 @@ static int64_t longest_sequence(const fl_run *run)
 /* Tokens that the workspace must hold for each example of a micro-batch. */
 static int64_t longest_example(const fl_run *run)
 {
-    const fl_train_data data = fl_run_data_train(&run->data);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     int64_t prompt = run->eval_set.longest_prompt, example = run->data.objective->longest(&data);
     return example > prompt ? example : prompt;
 }
@@ -172,7 +172,7 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     const uint32_t *records = run->data.partition.indices + run->data.partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.data = fl_run_data_train(&run->data),
+    fl_local_job job = {.data = fl_run_data_train(&run->data, run->ops),
                         .indices = run->records,
                         .count = count,
                         .learning_rate = learning_rate,
@@ -308,7 +308,7 @@ fl_status fl_run_describe(fl_run *run)
             values[i] /= size - 1;
     }
     const fl_options *o = &run->options;
-    const fl_train_data data = fl_run_data_train(&run->data);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
             (long long)run->model_config.num_layers, (double)plan.parameters / 1e6,
             megabytes(plan.weight_bytes), base_words(run).format);

@@ -122,9 +122,11 @@ static bool answers_alike(const fl_pairs *pairs, size_t i)
 
 static void note_maxima(fl_pairs *pairs, size_t i, size_t length)
 {
-    const int64_t tokens = fl_pair_tokens(pairs, i, false);
     if ((int64_t)length > pairs->max_length) pairs->max_length = (int64_t)length;
-    if (tokens > pairs->max_tokens) pairs->max_tokens = tokens;
+    for (int shared = 0; shared < 2; shared++) {
+        const int64_t tokens = fl_pair_tokens(pairs, i, shared);
+        if (tokens > pairs->max_tokens[shared]) pairs->max_tokens[shared] = tokens;
+    }
     pairs->num_alike += answers_alike(pairs, i);
 }
 

@@ -23,11 +23,11 @@ typedef struct fl_pairs {
     size_t *offset; /* [3 count + 1]; part p of pair i is [offset[3i + p], offset[3i + p + 1]) */
     size_t count;
     size_t num_tokens;
-    size_t num_targets; /* tokens of the answers */
-    size_t num_cut;     /* pairs that lost tokens to the limits */
-    size_t num_alike;   /* pairs whose answers are the same ids: they teach nothing */
-    int64_t max_length; /* positions of the longest sequence */
-    int64_t max_tokens; /* of the longest pair in a packed batch that shares no prompts */
+    size_t num_targets;    /* tokens of the answers */
+    size_t num_cut;        /* pairs that lost tokens to the limits */
+    size_t num_alike;      /* pairs whose answers are the same ids: they teach nothing */
+    int64_t max_length;    /* positions of the longest sequence */
+    int64_t max_tokens[2]; /* of the longest pair in a packed batch: without, with shared prompts */
     size_t token_capacity, offset_capacity;
 } fl_pairs;
 

@@ -81,6 +81,22 @@ void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
     d->adapter = weights;
 }
 
+/* What continues a sequence follows it directly, and nothing continues that. */
+static fl_status check_prefixes(const fl_tokens_view *tokens, const fl_backend_ops *ops)
+{
+    FL_CHECK(ops->shares_prefixes, FL_ERR_INTERNAL, "backend %s shares no prefixes", ops->name);
+    for (int64_t s = 0, last = -1; s < tokens->S; s++) {
+        int64_t prefix = tokens->prefix[s];
+        if (prefix == -1)
+            last = s;
+        else
+            FL_CHECK(last >= 0 && prefix == last, FL_ERR_INTERNAL,
+                     "sequence %lld cannot continue sequence %lld", (long long)s,
+                     (long long)prefix);
+    }
+    return FL_OK;
+}
+
 fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
 {
     const fl_model_config *c = &d->model->config;
@@ -100,7 +116,12 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
     d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
     d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
     d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
+    if (tokens->prefix) {
+        FL_TRY(check_prefixes(tokens, d->ops));
+        d->ops->copy_in(d->prefix, tokens->prefix, (size_t)tokens->S * sizeof *d->prefix);
+    }
     d->shape = (fl_attn_shape){.cu = d->cu,
+                               .prefix = tokens->prefix ? d->prefix : NULL,
                                .S = tokens->S,
                                .T = tokens->T,
                                .H = c->num_heads,

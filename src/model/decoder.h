@@ -29,6 +29,7 @@ typedef struct fl_tokens_view {
     const int32_t *pos; /* [T], position in its sequence */
     const int32_t *cu;  /* [S+1] */
     int64_t S, T;
+    const int32_t *prefix; /* [S] as in fl_attn_shape, where the backend shares prefixes; or NULL */
 } fl_tokens_view;
 
 /* The positions that enter the loss.  Host memory. */

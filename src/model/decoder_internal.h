@@ -63,6 +63,7 @@ struct fl_decoder {
 
     /* device copies of the batch */
     int32_t *ids, *pos, *cu;      /* [T] [T] [S+1] */
+    int32_t *prefix;              /* [S] */
     int32_t *loss_rows, *targets; /* [T] */
     float *weights;               /* [T] */
 

@@ -14,7 +14,12 @@ const fl_objective *fl_objective_find(const char *name)
 fl_tokens_view fl_micro_tokens(const fl_micro_batch *micro)
 {
     const fl_batch *b = micro->batch;
-    return (fl_tokens_view){.ids = b->ids, .pos = b->pos, .cu = b->cu, .S = b->S, .T = b->T};
+    return (fl_tokens_view){.ids = b->ids,
+                            .pos = b->pos,
+                            .cu = b->cu,
+                            .S = b->S,
+                            .T = b->T,
+                            .prefix = b->has_prefixes ? b->prefix : NULL};
 }
 
 fl_targets_view fl_micro_targets(const fl_micro_batch *micro)

@@ -17,8 +17,10 @@ enum { FL_MAX_MEASURES = 4 };
 typedef struct fl_train_data {
     const fl_examples *examples; /* sft */
     const fl_pairs *pairs;       /* dpo */
-    double *reference; /* dpo: [pairs->count][2] summed log-probabilities of chosen and rejected
-                          under the reference; NaN until they are computed */
+    double *reference;  /* dpo: [pairs->count][2] summed log-probabilities of chosen and rejected
+                           under the reference; NaN until they are computed */
+    bool share_prompts; /* dpo: compute the tokens of a prompt once for both answers; where the
+                           backend shares prefixes */
 } fl_train_data;
 
 /* One micro-batch and what it is computed with; everything borrowed. */

@@ -19,12 +19,12 @@ static size_t count_pairs(const fl_train_data *data)
 
 static int64_t pair_tokens(const fl_train_data *data, size_t i)
 {
-    return fl_pair_tokens(data->pairs, i, false);
+    return fl_pair_tokens(data->pairs, i, data->share_prompts);
 }
 
 static int64_t longest_pair(const fl_train_data *data)
 {
-    return data->pairs->max_tokens;
+    return data->pairs->max_tokens[data->share_prompts];
 }
 
 static int64_t most_positions(const fl_train_data *data)
@@ -34,7 +34,8 @@ static int64_t most_positions(const fl_train_data *data)
 
 static fl_status pack(const fl_micro_batch *m)
 {
-    return fl_batch_pack_pairs(m->batch, m->data->pairs, m->picked, m->count);
+    return fl_batch_pack_pairs(m->batch, m->data->pairs, m->picked, m->count,
+                               m->data->share_prompts);
 }
 
 static int64_t answer_length(const fl_micro_batch *m, size_t i, int answer)
@@ -122,7 +123,7 @@ static fl_status gradient(const fl_micro_batch *m, double *loss, double *measure
 
 const fl_objective fl_objective_dpo = {
     .name = "dpo",
-    .sequences = ANSWERS,
+    .sequences = 1 + ANSWERS, /* the prompt, where it is shared */
     .measures = {[MARGIN] = {"reward_margin", "margin"},
                  [ACCURACY] = {"reward_accuracy", "accuracy"},
                  [LOGP_CHOSEN] = {"logp_chosen", NULL},

@@ -105,13 +105,14 @@ static void check_gradient(const golden *g, const float *gradient, const fl_para
     fl_params_fini(&expected);
 }
 
-static void check_case(const char *name)
+static void check_form(const char *name, bool share)
 {
     golden g = golden_open(name);
     fl_lora_config lora = golden_lora(&g, NULL);
     fl_train_config config = golden_train(&g);
     fl_train_data data = golden_data(&g, golden_get(g.json, "pairs"));
     config.batch_size = PAIRS;
+    data.share_prompts = share;
     assert_int_equal(data.pairs->count, PAIRS);
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
@@ -136,6 +137,13 @@ static void check_case(const char *name)
     fl_model_close(model);
     golden_data_fini(&data);
     golden_close(&g);
+}
+
+/* With shared prompts, as the CPU trains, and without. */
+static void check_case(const char *name)
+{
+    check_form(name, true);
+    check_form(name, false);
 }
 
 static void loss_of_dpo(void **state)

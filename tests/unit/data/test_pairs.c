@@ -53,7 +53,8 @@ static void what_fits_stays_whole(void **state)
     assert_int_equal(pairs->max_length, 10);
     assert_int_equal(fl_pair_tokens(pairs, 0, false), 2 * 5 + 3 + 4);
     assert_int_equal(fl_pair_tokens(pairs, 0, true), 5 + 3 + 4);
-    assert_int_equal(pairs->max_tokens, 17);
+    assert_int_equal(pairs->max_tokens[0], 17);
+    assert_int_equal(pairs->max_tokens[1], 12);
     fl_pairs_destroy(pairs);
 }
 
@@ -101,7 +102,7 @@ static void packed_pairs(void **state)
     fl_batch batch;
     const uint32_t both[] = {0, 1}, three[] = {0, 1, 0};
     assert_int_equal(fl_batch_init(&batch, 4, 11), FL_OK);
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, both, 2), FL_OK);
+    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, both, 2, false), FL_OK);
     const int32_t tokens[] = {BOS, 11, 21, 22, BOS, 11, BOS, BOS, 31};
     const int32_t pos[] = {0, 1, 2, 3, 0, 1, 0, 0, 1}, cu[] = {0, 4, 6, 7, 9};
     const int32_t rows[] = {1, 2, 3, 5, 6, 7, 8}, targets[] = {21, 22, EOS, 31, 21, 31, 32};
@@ -113,9 +114,35 @@ static void packed_pairs(void **state)
     assert_memory_equal(batch.cu, cu, sizeof cu);
     assert_memory_equal(batch.loss_rows, rows, sizeof rows);
     assert_memory_equal(batch.targets, targets, sizeof targets);
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, three, 3), FL_ERR_INTERNAL);
+    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, three, 3, false), FL_ERR_INTERNAL);
     const uint32_t twice[] = {0, 0};
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, twice, 2), FL_ERR_INTERNAL);
+    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, twice, 2, false), FL_ERR_INTERNAL);
+    fl_batch_fini(&batch);
+    fl_pairs_destroy(pairs);
+}
+
+static void packed_pairs_with_shared_prompts(void **state)
+{
+    (void)state;
+    const fl_pair_ids ids[] = {ids_of(2, 3, 1), ids_of(1, 1, 2)};
+    fl_pairs *pairs = pairs_of(ids, 2);
+    fl_batch batch;
+    const uint32_t both[] = {0, 1};
+    assert_int_equal(fl_batch_init(&batch, 6, 8), FL_OK);
+    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, both, 2, true), FL_OK);
+    const int32_t tokens[] = {BOS, 11, 21, 22, 11, BOS, BOS, 31};
+    const int32_t pos[] = {0, 1, 2, 3, 1, 0, 0, 1}, cu[] = {0, 1, 4, 5, 5, 6, 8};
+    const int32_t prefix[] = {-1, 0, 0, -1, 3, 3};
+    const int32_t rows[] = {1, 2, 3, 4, 5, 6, 7}, targets[] = {21, 22, EOS, 31, 21, 31, 32};
+    assert_int_equal(batch.T, 8);
+    assert_int_equal(batch.S, 6);
+    assert_true(batch.has_prefixes);
+    assert_memory_equal(batch.ids, tokens, sizeof tokens);
+    assert_memory_equal(batch.pos, pos, sizeof pos);
+    assert_memory_equal(batch.cu, cu, sizeof cu);
+    assert_memory_equal(batch.prefix, prefix, sizeof prefix);
+    assert_memory_equal(batch.loss_rows, rows, sizeof rows);
+    assert_memory_equal(batch.targets, targets, sizeof targets);
     fl_batch_fini(&batch);
     fl_pairs_destroy(pairs);
 }
@@ -127,6 +154,7 @@ int main(void)
         cmocka_unit_test(too_long_loses_the_front),
         cmocka_unit_test(faults),
         cmocka_unit_test(packed_pairs),
+        cmocka_unit_test(packed_pairs_with_shared_prompts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static int open_world(void **state)
         add_pair(w.pairs, &rng);
     w.data = (fl_train_data){.pairs = w.pairs, .reference = w.reference};
     forget_reference(&w);
-    fl_trainer_limits limits = {.longest = w.pairs->max_tokens, .most_examples = PAIRS};
+    fl_trainer_limits limits = {.longest = w.pairs->max_tokens[0], .most_examples = PAIRS};
     assert_int_equal(fl_trainer_create(&w.trainer, w.model, &w.lora, &w.config, &limits), FL_OK);
     *state = &w;
     return 0;
@@ -131,6 +131,34 @@ static void gradient_is_a_difference(void **state)
     fl_params_fini(&at);
     fl_params_fini(&moved);
     fl_params_fini(&gradient);
+}
+
+/* The prompt's tokens computed once or twice: the same numbers up to the order of sums. */
+static void shared_prompts_change_nothing(void **state)
+{
+    world *w = *state;
+    fl_params at, once, twice;
+    assert_int_equal(fl_params_like(&at, &w->adapter), FL_OK);
+    assert_int_equal(fl_params_like(&once, &w->adapter), FL_OK);
+    assert_int_equal(fl_params_like(&twice, &w->adapter), FL_OK);
+    fl_rng rng = fl_rng_make(1, FL_PURPOSE_TEST, 7, 0, 0, 0);
+    for (size_t i = 0; i < at.count; i++)
+        at.data[i] = 0.3f * (fl_rng_uniform(&rng) - 0.5f);
+    double loss = loss_at(w, at.data, twice.data);
+    forget_reference(w);
+    w->data.share_prompts = true;
+    double shared = loss_at(w, at.data, once.data), difference = 0, norm = 0;
+    for (size_t i = 0; i < at.count; i++) {
+        difference += pow((double)once.data[i] - (double)twice.data[i], 2);
+        norm += pow((double)twice.data[i], 2);
+    }
+    print_message("  loss %.9f and %.9f, gradients %.1e apart\n", loss, shared,
+                  sqrt(difference / norm));
+    assert_true(fabs(shared / loss - 1) < 1e-6);
+    assert_true(sqrt(difference / norm) < 1e-6);
+    fl_params_fini(&at);
+    fl_params_fini(&once);
+    fl_params_fini(&twice);
 }
 
 static fl_local_result train(world *w, float *out)
@@ -230,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gradient_is_a_difference, open_world, close_world),
+        cmocka_unit_test_setup_teardown(shared_prompts_change_nothing, open_world, close_world),
         cmocka_unit_test_setup_teardown(the_start_is_the_reference, open_world, close_world),
         cmocka_unit_test_setup_teardown(margins_grow, open_world, close_world),
         cmocka_unit_test_setup_teardown(reference_is_made_once, open_world, close_world),
