@@ -14,8 +14,11 @@ adapter() {
 
 # numbers DIR KEY: of every round, in thousandths
 numbers() {
-    sed -nE 's/^\{"event":"round".*"'"$2"'":(-?[0-9.]+(e-?[0-9]+)?),.*"learning_rate".*/\1/p' \
-        "$work/$1/metrics.jsonl" | while read -r value; do printf '%.0f\n' "${value}e3"; done
+    local line
+    while read -r line; do
+        [[ $line =~ \"$2\":(-?[0-9.]+(e-?[0-9]+)?) ]] || fail "no $2 in $1/metrics.jsonl"
+        printf '%.0f\n' "${BASH_REMATCH[1]}e3"
+    done <"$work/$1/metrics.jsonl"
 }
 
 # ---- the example learns: rewards of chosen and rejected drift apart, in the right order
