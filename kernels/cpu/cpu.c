@@ -3,6 +3,7 @@
 
 const fl_backend_ops fl_backend_cpu = {
     .name = "cpu",
+    .shares_prefixes = true,
     .alloc = fl_cpu_alloc,
     .release = fl_cpu_release,
     .copy_in = fl_cpu_copy_in,

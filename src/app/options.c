@@ -142,10 +142,21 @@ fl_status fl_options_check_clients(const fl_options *o)
     return FL_OK;
 }
 
+/* Keys whose default depends on the objective, as if they had been given. */
+static fl_status choose_defaults(fl_options *o)
+{
+    static char *const minimum[] = {"--learning_rate_min", FL_DPO_LEARNING_RATE_MIN};
+    if (strcmp(o->train.objective, "dpo") != 0 || fl_conf_is_set(o->conf, "learning_rate_min"))
+        return FL_OK;
+    FL_TRY(fl_conf_override(o->conf, 2, minimum));
+    return fl_conf_finish(o->conf);
+}
+
 /* A learning rate below the default minimum stays constant, where the reference's would rise. */
 static void settle(fl_options *o)
 {
     fl_train_config *train = &o->train;
+    o->data.dataset.dpo_compat = train->dpo_compat;
     if (!fl_fed_is_reference(&o->fed) && train->learning_rate < train->learning_rate_min)
         train->learning_rate_min = train->learning_rate;
 }
@@ -167,6 +178,7 @@ static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int 
     FL_TRY(fl_conf_load(o->conf, path, fl_buf_text(text)));
     FL_TRY(fl_conf_override(o->conf, argc, argv));
     FL_TRY(fl_conf_finish(o->conf));
+    FL_TRY(choose_defaults(o));
     FL_TRY(check(o));
     settle(o);
     return FL_OK;

@@ -7,6 +7,7 @@
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
+#include "io/reference.h"
 #include "io/state.h"
 
 typedef struct fl_run {
@@ -36,6 +37,10 @@ typedef struct fl_run {
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
     size_t most_examples;
+    fl_reference_store reference_store;
+    double *reference; /* of one client, grown as needed */
+    size_t reference_capacity;
+    uint64_t model_hash; /* 0: not yet computed */
     fl_evaluator *evaluator;
 
     /* rank 0 */
@@ -57,9 +62,17 @@ void fl_run_close(fl_run *run);
 /* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
  * headers of the base. */
 fl_status fl_run_plan(fl_run *run);
+/* Tokens that the workspace must hold for each example of a micro-batch. */
+int64_t fl_run_longest_example(const fl_run *run);
 
 /* Prints what would be trained and the memory it takes; all: the whole plan. */
 void fl_run_describe(const fl_run *run, bool all);
+
+/* What the reference model says about a client's examples, between the disk and run->data; nothing
+ * where the objective has no reference. */
+fl_status fl_run_reference_load(fl_run *run, uint32_t client);
+fl_status fl_run_reference_save(fl_run *run, uint32_t client);
+void fl_run_reference_close(fl_run *run);
 
 /* Rank 0: prepares output_dir; finds out whether the run continues.  fresh: start over.
  * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds

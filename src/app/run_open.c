@@ -9,6 +9,13 @@
 
 #include <string.h>
 
+/* Warns, on rank 0, of `count` of `all` records with this fault. */
+static void warn_of(const fl_run *run, size_t count, size_t all, const char *fault)
+{
+    if (count && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu of %zu examples %s", count, all, fault);
+}
+
 static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -16,10 +23,16 @@ static fl_status open_data(fl_run *run)
     const fl_dataset *dataset = run->data.dataset;
     if (dataset->num_skipped && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu records were left out, %zu are there", dataset->num_skipped, dataset->count);
-    size_t lost = run->data.examples->num_unmarked;
-    if (lost && fl_transport_rank(run->transport) == 0)
-        FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
-                lost, run->data.examples->count, (long long)o->data.seq_length);
+    const fl_examples *examples = run->data.examples;
+    const fl_pairs *pairs = run->data.pairs;
+    if (examples)
+        warn_of(run, examples->num_unmarked, examples->count,
+                "lost their response to seq_length and teach nothing");
+    if (pairs) {
+        warn_of(run, pairs->num_cut, pairs->count, "are longer than dpo_max_length and were cut");
+        warn_of(run, pairs->num_alike, pairs->count,
+                "have the same answer twice and teach nothing");
+    }
     return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
@@ -38,6 +51,7 @@ static fl_status open_clients(fl_run *run)
 {
     const fl_options *o = &run->options;
     size_t num_clients = run->data.partition.num_clients;
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_TRY(fl_alloc(&run->weight, num_clients, sizeof *run->weight));
     FL_TRY(fl_alloc(&run->cost, num_clients, sizeof *run->cost));
     double sequences = (double)o->train.batch_size * (double)o->train.max_steps *
@@ -45,8 +59,8 @@ static fl_status open_clients(fl_run *run)
     for (size_t k = 0; k < num_clients; k++) {
         size_t size = fl_partition_size(&run->data.partition, k), tokens = 0;
         for (size_t i = 0; i < size; i++)
-            tokens += (size_t)fl_example_length(
-                run->data.examples, run->data.partition.indices[run->data.partition.offset[k] + i]);
+            tokens += (size_t)run->data.objective->tokens(
+                &data, run->data.partition.indices[run->data.partition.offset[k] + i]);
         run->weight[k] = size;
         run->cost[k] = sequences * (double)tokens / (double)size;
         size_t examples = examples_of_round(&o->train, size);
@@ -113,8 +127,7 @@ static fl_status open_model(fl_run *run)
     fl_options *o = &run->options;
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops, run->longest,
                             run->format));
-    int64_t prompt = run->eval_set.longest_prompt, example = run->data.examples->max_length;
-    fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
+    fl_trainer_limits limits = {.longest = fl_run_longest_example(run),
                                 .most_examples = run->most_examples};
     return fl_trainer_create(&run->trainer, run->model, &run->lora, &o->train, &limits);
 }
@@ -143,17 +156,18 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     const uint32_t *records = run->data.partition.indices + run->data.partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.examples = run->data.examples,
+    fl_local_job job = {.data = fl_run_data_train(&run->data, run->ops),
                         .indices = run->records,
                         .count = count,
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
                         .client = client,
                         .hooks = hooks};
+    FL_TRY(fl_run_reference_load(run, client));
     fl_trainer_set_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
     fl_trainer_get_adapter(run->trainer, y);
-    return FL_OK;
+    return result->reference_made ? fl_run_reference_save(run, client) : FL_OK;
 }
 
 static fl_status open_round(fl_run *run)
@@ -200,6 +214,7 @@ void fl_run_close(fl_run *run)
     fl_metrics_close(run->metrics);
     fl_state_fini(&run->state);
     fl_evaluator_destroy(run->evaluator);
+    fl_run_reference_close(run);
     fl_trainer_destroy(run->trainer);
     fl_model_close(run->model);
     fl_free(run->records);
@@ -232,13 +247,15 @@ void fl_run_describe(const fl_run *run, bool all)
     const fl_memory_plan *plan = &run->memory_plan;
     int64_t parameters = run->memory_input.sizes.parameters;
     int size = fl_transport_size(run->transport);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
             (long long)run->model_config.num_layers, (double)parameters / 1e6,
             (double)(plan->mapped + plan->base) / 1e6, base_words(run));
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
             o->data.dataset_name, run->data.dataset->count, run->data.dataset->kind,
-            (long long)run->data.examples->max_length, run->data.examples->num_targets,
-            run->data.examples->num_tokens);
+            (long long)run->data.objective->positions(&data),
+            run->data.pairs ? run->data.pairs->num_targets : run->data.examples->num_targets,
+            run->data.pairs ? run->data.pairs->num_tokens : run->data.examples->num_tokens);
     FL_INFO("adapter   LoRA r %lld, alpha %lld: trainable %zu of %.2f M parameters (%.3f %%)",
             (long long)o->lora.peft_lora_r, (long long)o->lora.peft_lora_alpha, run->adapter.count,
             (double)parameters / 1e6,

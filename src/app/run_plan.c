@@ -5,10 +5,18 @@
 /* The longest sequence that training or an answer can reach. */
 static int64_t longest_sequence(const fl_run *run)
 {
-    int64_t longest = run->data.examples->max_length;
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
+    int64_t longest = run->data.objective->positions(&data);
     if (run->eval_set.count == 0) return longest;
     int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
     return answered > longest ? answered : longest;
+}
+
+int64_t fl_run_longest_example(const fl_run *run)
+{
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
+    int64_t prompt = run->eval_set.longest_prompt, example = run->data.objective->longest(&data);
+    return example > prompt ? example : prompt;
 }
 
 /* The model's own check would blame seq_length for what evaluation asks for. */
@@ -37,6 +45,15 @@ static int64_t longest_start(const fl_examples *examples)
     return longest;
 }
 
+/* Lengths of the examples; pairs are not cut by seq_length, so it promises nothing there. */
+static void set_lengths(fl_memory_input *in, const fl_run *run)
+{
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
+    in->longest_example = run->data.objective->longest(&data);
+    in->shortest = data.examples ? longest_start(data.examples) : in->longest_example;
+    in->seq_length = data.examples ? run->options.data.seq_length : in->longest_example;
+}
+
 /* Everything but the sizes of the model. */
 static fl_memory_input memory_input(fl_run *run)
 {
@@ -44,23 +61,22 @@ static fl_memory_input memory_input(fl_run *run)
     fl_node node = fl_transport_node(run->transport);
     int size = fl_transport_size(run->transport);
     bool server = node.first == 0 && size > 1;
-    return (fl_memory_input){.ops = run->ops,
-                             .model = &run->model_config,
-                             .format = run->format,
-                             .lora = run->lora,
-                             .train = o->train,
-                             .eval = &o->eval,
-                             .algorithm = run->algorithm,
-                             .seq_length = o->data.seq_length,
-                             .longest_example = run->data.examples->max_length,
-                             .shortest = longest_start(run->data.examples),
-                             .longest_prompt = run->eval_set.longest_prompt,
-                             .most_examples = run->most_examples,
-                             .eval_items = run->eval_set.count,
-                             .hosts = node.ranks - (server ? 1 : 0),
-                             .server = server,
-                             .alone = size == 1,
-                             .process = fl_process_private_bytes()};
+    fl_memory_input in = {.ops = run->ops,
+                          .model = &run->model_config,
+                          .format = run->format,
+                          .lora = run->lora,
+                          .train = o->train,
+                          .eval = &o->eval,
+                          .algorithm = run->algorithm,
+                          .longest_prompt = run->eval_set.longest_prompt,
+                          .most_examples = run->most_examples,
+                          .eval_items = run->eval_set.count,
+                          .hosts = node.ranks - (server ? 1 : 0),
+                          .server = server,
+                          .alone = size == 1,
+                          .process = fl_process_private_bytes()};
+    set_lengths(&in, run);
+    return in;
 }
 
 fl_status fl_run_plan(fl_run *run)

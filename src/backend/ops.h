@@ -42,6 +42,10 @@ typedef struct fl_attn_shape {
     float scale;      /* 1/sqrt(D) as a rule */
     float softcap;    /* score = softcap * tanh(scale q k / softcap); 0: score = scale q k */
     int64_t window;   /* a query sees the last `window` keys, its own included; 0: all before it */
+    const int32_t *prefix; /* [S] sequence s continues sequence prefix[s]: its tokens also see all
+                              of that one's, as if they stood in front of it; -1: it does not.
+                              What continues a sequence follows it directly, and nothing
+                              continues that.  NULL: no sequence continues another */
 } fl_attn_shape;
 
 /* AdamW in the form of the reference (bias correction outside, eps not corrected):
@@ -63,6 +67,7 @@ typedef struct fl_scratch_need {
 
 typedef struct fl_backend_ops {
     const char *name;
+    bool shares_prefixes; /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
 
     /* -- memory (required) -------------------------------------------------------------------- */
     fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */

@@ -103,6 +103,22 @@ void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
     d->adapter = weights;
 }
 
+/* What continues a sequence follows it directly, and nothing continues that. */
+static fl_status check_prefixes(const fl_tokens_view *tokens, const fl_backend_ops *ops)
+{
+    FL_CHECK(ops->shares_prefixes, FL_ERR_INTERNAL, "backend %s shares no prefixes", ops->name);
+    for (int64_t s = 0, last = -1; s < tokens->S; s++) {
+        int64_t prefix = tokens->prefix[s];
+        if (prefix == -1)
+            last = s;
+        else
+            FL_CHECK(last >= 0 && prefix == last, FL_ERR_INTERNAL,
+                     "sequence %lld cannot continue sequence %lld", (long long)s,
+                     (long long)prefix);
+    }
+    return FL_OK;
+}
+
 fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
 {
     const fl_model_config *c = &d->model->config;
@@ -122,7 +138,12 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
     d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
     d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
     d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
+    if (tokens->prefix) {
+        FL_TRY(check_prefixes(tokens, d->ops));
+        d->ops->copy_in(d->prefix, tokens->prefix, (size_t)tokens->S * sizeof *d->prefix);
+    }
     d->shape = (fl_attn_shape){.cu = d->cu,
+                               .prefix = tokens->prefix ? d->prefix : NULL,
                                .S = tokens->S,
                                .T = tokens->T,
                                .H = c->num_heads,
@@ -194,6 +215,22 @@ static void add_weighted(void *context, int64_t begin, const double *losses, int
         total->sum += (double)total->weights[begin + i] * losses[i];
 }
 
+/* Loads a batch and runs the layers. */
+static fl_status begin(fl_decoder *d, const fl_tokens_view *tokens, const fl_targets_view *targets,
+                       const fl_dropout_keys *keys)
+{
+    FL_TRY(fl_decoder_load_tokens(d, tokens));
+    FL_TRY(load_targets(d, targets));
+    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
+    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
+    return FL_OK;
+}
+
+static void clear_dx(fl_decoder *d)
+{
+    d->ops->zero(d->dx, (size_t)(d->shape.T * d->model->config.hidden_size) * sizeof(float));
+}
+
 fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
                           const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
                           float *grads)
@@ -201,12 +238,8 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
     FL_ASSERT(!grads || (d->limits.backward && d->adapter));
     *loss = 0;
     if (targets->N == 0) return FL_OK;
-    FL_TRY(fl_decoder_load_tokens(d, tokens));
-    FL_TRY(load_targets(d, targets));
-    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
-    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
-    if (grads)
-        d->ops->zero(d->dx, (size_t)(d->shape.T * d->model->config.hidden_size) * sizeof(float));
+    FL_TRY(begin(d, tokens, targets, keys));
+    if (grads) clear_dx(d);
     weighted_sum total = {.weights = targets->weights};
     all_losses(d, targets->N, grads != NULL, add_weighted, &total);
     if (grads) fl_decoder_backward_layers(d, grads);
@@ -220,15 +253,37 @@ static void store_losses(void *context, int64_t begin, const double *losses, int
     memcpy((double *)context + begin, losses, (size_t)n * sizeof *losses);
 }
 
+fl_status fl_decoder_forward(fl_decoder *d, const fl_tokens_view *tokens,
+                             const fl_targets_view *targets, const fl_dropout_keys *keys,
+                             double *nll)
+{
+    d->num_targets = targets->N;
+    if (targets->N == 0) return FL_OK;
+    FL_TRY(begin(d, tokens, targets, keys));
+    all_losses(d, targets->N, false, store_losses, nll);
+    return FL_OK;
+}
+
 fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
                          const fl_targets_view *targets, double *nll)
 {
-    if (targets->N == 0) return FL_OK;
-    FL_TRY(fl_decoder_load_tokens(d, tokens));
-    FL_TRY(load_targets(d, targets));
-    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
-    all_losses(d, targets->N, false, store_losses, nll);
-    return FL_OK;
+    return fl_decoder_forward(d, tokens, targets, NULL, nll);
+}
+
+static void no_losses(void *context, int64_t begin, const double *losses, int64_t n)
+{
+    (void)context, (void)begin, (void)losses, (void)n;
+}
+
+void fl_decoder_backward(fl_decoder *d, const float *weights, float *grads)
+{
+    FL_ASSERT(d->limits.backward && d->adapter);
+    if (d->num_targets == 0) return;
+    d->ops->copy_in(d->weights, weights, (size_t)d->num_targets * sizeof *weights);
+    clear_dx(d);
+    all_losses(d, d->num_targets, true, no_losses, NULL);
+    fl_decoder_backward_layers(d, grads);
+    d->keys = NULL;
 }
 
 fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const int32_t *rows,

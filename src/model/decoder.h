@@ -32,6 +32,7 @@ typedef struct fl_tokens_view {
     const int32_t *pos; /* [T], position in its sequence */
     const int32_t *cu;  /* [S+1] */
     int64_t S, T;
+    const int32_t *prefix; /* [S] as in fl_attn_shape, where the backend shares prefixes; or NULL */
 } fl_tokens_view;
 
 /* The positions that enter the loss.  Host memory. */
@@ -80,6 +81,15 @@ fl_status fl_decoder_loss(fl_decoder *decoder, const fl_tokens_view *tokens,
 /* nll[n] = -log p(targets[n]) (host memory), weights are not used. */
 fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,
                          const fl_targets_view *targets, double *nll);
+
+/* The two halves of fl_decoder_loss, for a loss whose weights depend on the nll: the layers run
+ * once, only the head's logits are computed a second time.  fl_decoder_forward is fl_decoder_nll
+ * with dropout; fl_decoder_backward, the next call on this decoder, adds the gradient of
+ * sum_n weights[n] * nll[n] to grads.  keys must still be there then. */
+fl_status fl_decoder_forward(fl_decoder *decoder, const fl_tokens_view *tokens,
+                             const fl_targets_view *targets, const fl_dropout_keys *keys,
+                             double *nll);
+void fl_decoder_backward(fl_decoder *decoder, const float *weights, float *grads);
 
 /* out[n, :] = logits[V] at token rows[n], host memory [N, V]. */
 fl_status fl_decoder_logits(fl_decoder *decoder, const fl_tokens_view *tokens, const int32_t *rows,

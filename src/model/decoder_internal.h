@@ -64,12 +64,14 @@ struct fl_decoder {
 
     /* device copies of the batch */
     int32_t *ids, *pos, *cu;      /* [T] [T] [S+1] */
+    int32_t *prefix;              /* [S] */
     int32_t *loss_rows, *targets; /* [T] */
     float *weights;               /* [T] */
 
     /* of the running pass */
     fl_attn_shape shape;
     const fl_dropout_keys *keys; /* NULL: no dropout */
+    int64_t num_targets;         /* of the forward half */
 
     void *block; /* all of the above */
     fl_arena *arena;

@@ -119,6 +119,7 @@ static void layout_batch(cursor *at, fl_decoder *d)
     d->ids = take(at, T, sizeof *d->ids);
     d->pos = take(at, T, sizeof *d->pos);
     d->cu = take(at, (size_t)d->limits.max_sequences + 1, sizeof *d->cu);
+    d->prefix = take(at, (size_t)d->limits.max_sequences, sizeof *d->prefix);
     d->loss_rows = take(at, T, sizeof *d->loss_rows);
     d->targets = take(at, T, sizeof *d->targets);
     d->weights = take(at, T, sizeof *d->weights);

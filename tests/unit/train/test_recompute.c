@@ -46,8 +46,10 @@ static void train(const fl_model *model, const fl_lora_config *lora, const fl_pa
     fl_trainer *trainer;
     assert_int_equal(fl_trainer_create(&trainer, model, lora, &config, &limits), FL_OK);
     fl_trainer_set_adapter(trainer, start->data);
-    fl_local_job job = {
-        .examples = examples, .indices = indices, .count = EXAMPLES, .learning_rate = 1e-2};
+    fl_local_job job = {.data = {.examples = examples},
+                        .indices = indices,
+                        .count = EXAMPLES,
+                        .learning_rate = 1e-2};
     fl_local_result result;
     assert_int_equal(fl_trainer_run(trainer, &job, &result), FL_OK);
     assert_true(result.finite && result.updates == 3);
