@@ -10,6 +10,7 @@ const fl_backend_ops fl_backend_cpu = {
     .copy_out = fl_cpu_copy_out,
     .copy = fl_cpu_copy,
     .zero = fl_cpu_zero,
+    .scratch_bytes = fl_cpu_scratch_bytes,
     .embedding = fl_cpu_embedding,
     .gather_rows = fl_cpu_gather_rows,
     .scatter_add_rows = fl_cpu_scatter_add_rows,

@@ -70,6 +70,8 @@ static const fl_conf_row backend_rows[] = {
      "where the mathematics runs; auto takes the best one present"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
+    {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,
+     "GB (1e9 bytes) that all ranks of a node may take together; 0: what the machine has left"},
 };
 static const fl_conf_row output_rows[] = {
     {"output_dir", FL_CONF_STRING, RUN(output_dir), "output", 0, 0, NULL,
@@ -89,8 +91,6 @@ static const fl_conf_row reference_rows[] = {
     {"use_auth_token", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
     {"push_to_hub", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
     {"hub_model_id", FL_CONF_STRING, REF(ignored_text), "", 0, 0, NULL, "ignored"},
-    {"gradient_checkpointing", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL,
-     "ignored: activations are never recomputed layer by layer"},
 };
 // clang-format on
 
@@ -129,8 +129,6 @@ static fl_status check(const fl_options *o)
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
-    FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
-             "load_in_8bit and load_in_4bit are both true: the base has one format");
     return fl_options_check_clients(o);
 }
 

@@ -3,6 +3,11 @@
 #include "data/pairs_build.h"
 
 #include <math.h>
+fl_status fl_run_data_load(fl_run_data *out, const fl_options *o)
+{
+    return fl_dataset_open(&out->dataset, o->data.local_data_dir, o->data.dataset_name,
+                           &o->data.dataset);
+}
 
 /* The split asks for a field only if it goes by it. */
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
@@ -11,7 +16,7 @@ fl_status fl_run_data_split(fl_run_data *out, fl_options *options)
     const fl_dataset_options *fields = &o->data.dataset;
     const fl_partition_strategy *strategy;
     FL_TRY(fl_partition_strategy_find(&strategy, o->fed.split_strategy));
-    FL_TRY(fl_dataset_open(&out->dataset, o->data.local_data_dir, o->data.dataset_name, fields));
+    FL_TRY(fl_run_data_load(out, o));
     const fl_record_key key = fl_partition_strategy_key(strategy);
     FL_TRY(fl_record_groups_make(&out->groups, out->dataset, key, o->data.dataset_name,
                                  key == FL_KEY_LABEL ? fields->label_field : fields->client_field));

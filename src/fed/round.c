@@ -115,6 +115,12 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     return FL_OK;
 }
 
+size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count)
+{
+    size_t sums = algorithm->extra_sum ? 2 : 1;
+    return count * (sums * sizeof(int64_t) + sizeof(float));
+}
+
 void fl_round_destroy(fl_round *r)
 {
     if (!r) return;

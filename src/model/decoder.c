@@ -36,7 +36,8 @@ static fl_status prepare(fl_decoder *d)
     FL_TRY(fl_arena_alloc(d->arena, &d->layers, (size_t)d->model->config.num_layers,
                           sizeof *d->layers));
     place_slots(d);
-    FL_TRY(d->ops->alloc(&d->block, fl_decoder_layout(d, NULL)));
+    fl_decoder_plan plan = fl_decoder_layout(d, NULL);
+    FL_TRY(d->ops->alloc(&d->block, fl_decoder_plan_total(&plan)));
     fl_decoder_layout(d, d->block);
     return FL_OK;
 }
@@ -64,16 +65,37 @@ void fl_decoder_destroy(fl_decoder *d)
     fl_free(d);
 }
 
-size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
-                             const fl_decoder_limits *limits)
+static size_t scratch_bytes(const fl_decoder *d)
 {
-    fl_decoder d = {.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
-    fl_layer_state *layers;
-    if (fl_alloc(&layers, (size_t)model->config.num_layers, sizeof *layers) != FL_OK) return 0;
-    d.layers = layers;
-    size_t bytes = fl_decoder_layout(&d, NULL);
-    fl_free(layers);
-    return bytes;
+    const fl_model_config *c = &d->model->config;
+    const fl_decoder_limits *limits = &d->limits;
+    if (!d->ops->scratch_bytes) return 0;
+    int64_t chunk = limits->max_tokens < FL_LOSS_CHUNK ? limits->max_tokens : FL_LOSS_CHUNK;
+    int64_t linears = limits->max_tokens * fl_decoder_widest(c), head = chunk * c->vocab_size;
+    fl_scratch_need need = {.product = linears > head ? linears : head,
+                            .longest = limits->max_tokens / limits->max_sequences,
+                            .H = c->num_heads,
+                            .KV = c->num_kv_heads,
+                            .D = c->head_dim};
+    return d->ops->scratch_bytes(&need);
+}
+
+fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_decoder_limits *limits)
+{
+    fl_model model = {.config = *config, .ops = ops};
+    fl_decoder d = {.model = &model, .ops = ops, .lora = *lora, .limits = *limits};
+    FL_TRY(fl_alloc(&d.layers, (size_t)config->num_layers, sizeof *d.layers));
+    *out = fl_decoder_layout(&d, NULL);
+    out->kernels = scratch_bytes(&d);
+    fl_free(d.layers);
+    return FL_OK;
+}
+
+size_t fl_decoder_plan_total(const fl_decoder_plan *plan)
+{
+    return plan->layers + plan->workspace + plan->loss;
 }
 
 void fl_decoder_set_adapter(fl_decoder *d, const float *weights)

@@ -8,7 +8,9 @@
  *
  * What is kept of a layer for the backward pass: its input, q, k, v after RoPE, attention output,
  * log-sum-exp, the residual before the MLP, gate and up, and x A^T of every adapted linear.
- * Normalised inputs and the SwiGLU product are recomputed.
+ * Normalised inputs and the SwiGLU product are recomputed.  With `recompute` only its input is
+ * kept; all else is one set of buffers, filled again layer by layer in the backward pass (Chen et
+ * al. 2016, arXiv 1604.06174): the same bits for one more forward pass.
  */
 #ifndef FL_MODEL_DECODER_H
 #define FL_MODEL_DECODER_H
@@ -21,6 +23,7 @@ typedef struct fl_decoder_limits {
     int64_t max_tokens;    /* of one packed batch */
     int64_t max_sequences; /* of one packed batch */
     bool backward;         /* false: forward and generation only, much less memory */
+    bool recompute;        /* with backward: keep a layer's input only */
 } fl_decoder_limits;
 
 /* A packed batch: sequence s is tokens cu[s] <= t < cu[s+1].  Host memory. */
@@ -45,9 +48,17 @@ fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lo
                             const fl_decoder_limits *limits);
 void fl_decoder_destroy(fl_decoder *decoder); /* accepts NULL */
 
-/* Bytes of backend memory that fl_decoder_create would take. */
-size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
-                             const fl_decoder_limits *limits);
+/* Bytes that a decoder would take, for a model that need not be open. */
+typedef struct fl_decoder_plan {
+    size_t layers;    /* what is kept of each layer for the backward pass */
+    size_t workspace; /* what all layers use in turn, and the batch */
+    size_t loss;      /* logits of FL_LOSS_CHUNK rows and what belongs to them */
+    size_t kernels;   /* not of the decoder's block: what kernels keep, in host memory */
+} fl_decoder_plan;
+fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_decoder_limits *limits);
+size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */
 
 /* Adapter of the following calls: weights in backend memory in the order of fl_lora_create, or NULL
  * for the bare base.  Borrowed. */

@@ -12,6 +12,9 @@ const fl_conf_row fl_train_rows[] = {
      "sequences per micro-batch"},
     {"gradient_accumulation_steps", FL_CONF_INT, AT(gradient_accumulation_steps), "1", 1, 65536, NULL,
      "micro-batches per optimiser step; their mean losses are averaged"},
+    {"gradient_checkpointing", FL_CONF_BOOL, AT(gradient_checkpointing), "false", 0, 0, NULL,
+     "keep only the input of each layer and compute the rest again in the backward pass: the same "
+     "result in less memory and a third more time"},
     {"max_steps", FL_CONF_INT, AT(max_steps), "10", 1, 1e9, NULL,
      "optimiser steps per client and round"},
     {"learning_rate", FL_CONF_FLOAT, AT(learning_rate), "2e-5", 0, 10, NULL,

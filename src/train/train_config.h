@@ -10,6 +10,7 @@ typedef struct fl_train_config {
     const char *objective;               /* "sft", "dpo" */
     int64_t batch_size;                  /* sequences per micro-batch */
     int64_t gradient_accumulation_steps; /* micro-batches per optimiser step */
+    bool gradient_checkpointing;         /* keep only each layer's input for the backward pass */
     int64_t max_steps;                   /* optimiser steps per client and round */
     double learning_rate;                /* of the first round */
     double learning_rate_min;            /* what the cosine over the rounds falls towards */

@@ -17,14 +17,16 @@ struct fl_trainer {
     size_t order_capacity;
 };
 
-enum { ADAPTER_COPIES = 4 }; /* weights, gradients, two moments */
+/* weights, gradients, two moments; the arrays of an fl_batch with an entry per token */
+enum { ADAPTER_COPIES = 4, BATCH_ARRAYS = 5 };
 
 static fl_decoder_limits limits_for(const fl_train_config *config, int64_t longest)
 {
     return (fl_decoder_limits){.max_tokens = config->batch_size * longest,
                                .max_sequences = config->batch_size *
                                                 fl_objective_find(config->objective)->sequences,
-                               .backward = true};
+                               .backward = true,
+                               .recompute = config->gradient_checkpointing};
 }
 
 static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_trainer_limits *limits)
@@ -75,13 +77,15 @@ void fl_trainer_destroy(fl_trainer *t)
     fl_free(t);
 }
 
-void fl_trainer_plan(const fl_model *model, const fl_lora_config *lora,
-                     const fl_train_config *config, int64_t longest, size_t count,
-                     size_t *activation_bytes, size_t *adapter_bytes)
+fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_train_config *config, const fl_trainer_limits *limits)
 {
-    fl_decoder_limits limits = limits_for(config, longest);
-    *activation_bytes = fl_decoder_plan_bytes(model, lora, &limits);
-    *adapter_bytes = ADAPTER_COPIES * count * sizeof(float);
+    fl_decoder_limits batch = limits_for(config, limits->longest);
+    size_t tokens = (size_t)batch.max_tokens;
+    out->adapter = ADAPTER_COPIES * fl_lora_count(lora, model) * sizeof(float);
+    out->host = limits->most_examples * sizeof(uint32_t) + BATCH_ARRAYS * tokens * sizeof(int32_t);
+    return fl_decoder_plan_for(&out->decoder, model, ops, lora, &batch);
 }
 
 const fl_objective *fl_trainer_objective(const fl_trainer *t)

@@ -21,10 +21,15 @@ fl_status fl_trainer_create(fl_trainer **out, const fl_model *model, const fl_lo
                             const fl_train_config *config, const fl_trainer_limits *limits);
 void fl_trainer_destroy(fl_trainer *trainer); /* accepts NULL */
 
-/* Bytes of backend memory for activations, and for adapter, gradients and moments. */
-void fl_trainer_plan(const fl_model *model, const fl_lora_config *lora,
-                     const fl_train_config *config, int64_t longest, size_t adapter_count,
-                     size_t *activation_bytes, size_t *adapter_bytes);
+/* Bytes that fl_trainer_create would take, for a model that need not be open. */
+typedef struct fl_trainer_plan {
+    fl_decoder_plan decoder; /* activations */
+    size_t adapter;          /* weights, gradients, moments */
+    size_t host;             /* batch, order of the examples */
+} fl_trainer_plan;
+fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_train_config *config, const fl_trainer_limits *limits);
 
 /* What the clients are trained on: config->objective. */
 const fl_objective *fl_trainer_objective(const fl_trainer *trainer);
