@@ -34,7 +34,8 @@ static void train(const fl_model *model, const fl_lora_config *lora, const fl_pa
                   bool recompute, float *out)
 {
     static const uint32_t indices[] = {0, 1, 2, 3, 4, 5};
-    fl_train_config config = {.batch_size = 2,
+    fl_train_config config = {.objective = "sft",
+                              .batch_size = 2,
                               .gradient_accumulation_steps = 2,
                               .max_steps = 3,
                               .gradient_checkpointing = recompute,
