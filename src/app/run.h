@@ -29,6 +29,7 @@ typedef struct fl_run {
     fl_arena *texts;
     fl_params adapter; /* the global one, host memory */
     const fl_algorithm *algorithm;
+    const fl_lora_method *method;
     fl_server_state server;
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
@@ -46,6 +47,15 @@ typedef struct fl_run {
     double seconds_start; /* clock at the start of the first round */
     double seconds_save;  /* of the last save, told in the next round's metrics */
 } fl_run;
+
+/* Held-out answers: of the global adapter, or of the clients' own models together. */
+typedef struct fl_eval_scores {
+    size_t models;                 /* >= 1 */
+    const fl_eval_answer *answers; /* [items] of the first model */
+    const int64_t *correct;        /* [items] models that were right */
+    const uint32_t *clients;       /* [models] ascending; NULL: the global adapter */
+    const int64_t *client_correct; /* [models] items that it had right */
+} fl_eval_scores;
 
 /* Opens everything from options (already loaded) to the round.  Collective; on error every rank
  * returns it, and fl_run_close is still due. */
@@ -65,7 +75,10 @@ fl_status fl_run_files_save(fl_run *run, const fl_round_result *result);
 
 /* Rank 0: lines of metrics.jsonl. */
 fl_status fl_record_round(fl_run *run, const fl_round_result *result, double seconds);
-fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_answer *answers);
+fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_scores *scores);
+
+/* Collective: judges the adapter after `done` rounds and records it. */
+fl_status fl_run_evaluate(fl_run *run, int64_t done);
 
 /* Rank 0: what was learnt, from metrics.jsonl. */
 fl_status fl_report(const fl_run *run);

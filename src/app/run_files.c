@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "fed/own_factor.h"
 #include "fedllm_version.h"
 #include "io/client_state.h"
 
@@ -87,14 +88,21 @@ static fl_status remove_leftovers(const char *dir)
     return status;
 }
 
-static bool is_checkpoint(const char *name)
+/* WORD and a number */
+static bool is_numbered(const char *name, const char *word)
 {
-    size_t prefix = strlen("checkpoint-");
-    return strncmp(name, "checkpoint-", prefix) == 0 && name[prefix] &&
+    size_t prefix = strlen(word);
+    return strncmp(name, word, prefix) == 0 && name[prefix] &&
            strspn(name + prefix, "0123456789") == strlen(name + prefix);
 }
 
-/* Calls `visit` with every adapter folder of the run: adapter, checkpoint-N. */
+static bool is_adapter(const char *name)
+{
+    return strcmp(name, "adapter") == 0 || is_numbered(name, "checkpoint-") ||
+           is_numbered(name, "client-");
+}
+
+/* Calls `visit` with every adapter folder of the run: adapter, checkpoint-N, client-K. */
 static fl_status for_adapters(const char *dir,
                               fl_status (*visit)(const char *dir, const char *name))
 {
@@ -102,8 +110,7 @@ static fl_status for_adapters(const char *dir,
     FL_CHECK(folder, FL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
     fl_status status = FL_OK;
     for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
-        if (is_checkpoint(entry->d_name) || strcmp(entry->d_name, "adapter") == 0)
-            status = visit(dir, entry->d_name);
+        if (is_adapter(entry->d_name)) status = visit(dir, entry->d_name);
     closedir(folder);
     return status;
 }
@@ -284,7 +291,7 @@ fl_status fl_run_files_open(fl_run *run, bool fresh)
 
 /* ---- saving --------------------------------------------------------------------------------- */
 
-static fl_status save_adapter(const fl_run *run, const char *name)
+static fl_status save_adapter(const fl_run *run, const fl_params *adapter, const char *name)
 {
     const fl_lora_options *lora = &run->options.lora;
     const char *modules[FL_NUM_MODULES];
@@ -300,7 +307,7 @@ static fl_status save_adapter(const fl_run *run, const char *name)
                             .alpha_pattern = run->alpha_pattern};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
-    if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);
+    if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), adapter, &info);
     fl_buf_fini(&dir);
     return status;
 }
@@ -311,14 +318,40 @@ static fl_status save_checkpoint(const fl_run *run, int64_t done)
     if (!due) return FL_OK;
     char name[48];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)done);
-    return save_adapter(run, name);
+    return save_adapter(run, &run->adapter, name);
+}
+
+/* After the last round, where clients keep a factor: client-K is the model of client K. */
+static fl_status save_clients(const fl_run *run, int64_t done)
+{
+    if (!run->method->client || done < run->options.fed.num_rounds) return FL_OK;
+    fl_own_factor own = {0};
+    fl_params adapter = {0};
+    char name[48];
+    fl_status status;
+    FL_TRY_GOTO(fl_params_like(&adapter, &run->adapter), out);
+    FL_TRY_GOTO(fl_own_factor_init(&own, run->method, &run->adapter, run->options.run.output_dir),
+                out);
+    for (uint32_t k = 0; k < run->options.fed.num_clients; k++) {
+        int64_t round = (int64_t)run->server.client_round.data[k];
+        if (round == 0) continue;
+        memcpy(adapter.data, run->adapter.data, adapter.count * sizeof *adapter.data);
+        FL_TRY_GOTO(fl_own_factor_load(&own, k, round, adapter.data), out);
+        snprintf(name, sizeof name, "client-%u", k);
+        FL_TRY_GOTO(save_adapter(run, &adapter, name), out);
+    }
+out:
+    fl_own_factor_fini(&own);
+    fl_params_fini(&adapter);
+    return status;
 }
 
 fl_status fl_run_files_save(fl_run *run, const fl_round_result *result)
 {
     double start = fl_clock_seconds();
-    FL_TRY(save_adapter(run, "adapter"));
+    FL_TRY(save_adapter(run, &run->adapter, "adapter"));
     FL_TRY(save_checkpoint(run, result->round + 1));
+    FL_TRY(save_clients(run, result->round + 1));
     FL_TRY(fl_metrics_sync(run->metrics));
     FL_TRY(fl_state_add_round(&run->state, result->loss));
     run->state.metrics_bytes = fl_metrics_bytes(run->metrics);

@@ -165,7 +165,8 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
                         .client = client,
-                        .hooks = hooks};
+                        .hooks = hooks,
+                        .frozen = FL_FACTORS & ~fl_lora_trained(run->method, round)};
     fl_trainer_set_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
     fl_trainer_get_adapter(run->trainer, y);
@@ -177,6 +178,8 @@ static fl_status open_algorithm(fl_run *run)
     const fl_fed_config *fed = &run->options.fed;
     bool root = fl_transport_rank(run->transport) == 0;
     FL_TRY(fl_algorithm_find(&run->algorithm, fed->fed_alg));
+    run->method = fl_lora_method_of(fed);
+    FL_TRY(fl_lora_method_check(run->method, run->algorithm, fed));
     const char *alias = run->algorithm->alias;
     if (root && alias && strcmp(fed->fed_alg, alias) == 0)
         FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,

@@ -1,5 +1,6 @@
 #include "fed/algorithm.h"
 
+#include "fed/lora_method.h"
 #include "fed/update.h"
 
 #include <stdio.h>
@@ -70,6 +71,7 @@ const fl_conf_row *fl_algorithm_rows(size_t *count)
     for (; n < fl_fed_row_count; n++) {
         rows[n] = fl_fed_rows[n];
         if (strcmp(rows[n].name, "fed_alg") == 0) rows[n].words = words;
+        if (strcmp(rows[n].name, "lora_aggregation") == 0) rows[n].words = fl_lora_method_words();
     }
     for (size_t i = 0; i < NUM_ALGORITHMS; i++)
         for (size_t j = 0; j < algorithms[i]->row_count; j++)

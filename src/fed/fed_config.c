@@ -11,6 +11,8 @@ const fl_conf_row fl_fed_rows[] = {
      "algorithm; localK trains client K alone"},
     {"fed_variant", FL_CONF_WORD, AT(fed_variant), "paper", 0, 0, "paper|openfedllm",
      "openfedllm: formulas and random sequences of the reference system, bit for bit"},
+    {"lora_aggregation", FL_CONF_WORD, AT(lora_aggregation), "fedit", 0, 0, NULL,
+     "how the clients' adapters become one (docs/aggregation.md)"},
     {"num_rounds", FL_CONF_INT, AT(num_rounds), "500", 1, 1000000, NULL,
      "communication rounds"},
     {"num_clients", FL_CONF_INT, AT(num_clients), "2", 1, 1000000, NULL,

@@ -9,7 +9,8 @@ typedef struct fl_fed_config {
     const char *fed_variant; /* "paper" or "openfedllm" */
     int64_t num_rounds, num_clients, sample_clients;
     const char *split_strategy;
-    int64_t save_model_freq; /* rounds between two checkpoint-N folders */
+    const char *lora_aggregation; /* NULL: fedit */
+    int64_t save_model_freq;      /* rounds between two checkpoint-N folders */
 
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;

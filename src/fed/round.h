@@ -8,6 +8,7 @@
 
 #include "comm/transport.h"
 #include "fed/algorithm.h"
+#include "fed/lora_method.h"
 #include "fed/server_state.h"
 #include "fed/update.h"
 #include "train/trainer.h"

@@ -1,5 +1,7 @@
 #include "fed/server_state.h"
 
+#include "fed/lora_method.h"
+
 static void add(fl_server_state *s, const char *name, fl_params *params)
 {
     s->named[s->num_named++] = (fl_named_params){.name = name, .params = params};
@@ -25,7 +27,7 @@ static fl_status make_all(fl_server_state *s, const fl_algorithm *algorithm,
     }
     if (!keeper) return FL_OK;
     if (algorithm->init) algorithm->init(config, s->states);
-    if (!algorithm->client) return FL_OK;
+    if (!algorithm->client && !fl_lora_method_of(config)->client) return FL_OK;
     FL_TRY(make_client_round(&s->client_round, config->num_clients));
     add(s, "client_round", &s->client_round);
     return FL_OK;

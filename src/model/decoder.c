@@ -81,6 +81,11 @@ void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
     d->adapter = weights;
 }
 
+void fl_decoder_freeze(fl_decoder *d, unsigned factors)
+{
+    d->frozen = factors;
+}
+
 fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
 {
     const fl_model_config *c = &d->model->config;

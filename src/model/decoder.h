@@ -52,6 +52,10 @@ size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
  * for the bare base.  Borrowed. */
 void fl_decoder_set_adapter(fl_decoder *decoder, const float *weights);
 
+/* The following backward passes leave the gradients of these factors (FL_FACTOR_A, FL_FACTOR_B) as
+ * they are. */
+void fl_decoder_freeze(fl_decoder *decoder, unsigned factors);
+
 /* Dropout of the following calls: a stream per module is derived from these keys; p = 0 or
  * dropout = false in fl_decoder_loss switches it off. */
 typedef struct fl_dropout_keys {

@@ -16,16 +16,19 @@ static void linear_backward(fl_decoder *d, int64_t layer, fl_module module, cons
 
     float scale = slot->scale;
     const float *a = d->adapter + slot->a, *b = d->adapter + slot->b;
-    ops->gemm(grads + slot->b, dy, slot->t, rows, R, T, true, false, scale, 1.0f);
+    bool grad_a = !(d->frozen & FL_FACTOR_A), grad_b = !(d->frozen & FL_FACTOR_B);
+    if (grad_b) ops->gemm(grads + slot->b, dy, slot->t, rows, R, T, true, false, scale, 1.0f);
     ops->gemm(d->dt, dy, b, T, R, rows, false, false, scale, 0.0f);
     if (!d->keys) {
-        ops->gemm(grads + slot->a, d->dt, x, R, cols, T, true, false, 1.0f, 1.0f);
+        if (grad_a) ops->gemm(grads + slot->a, d->dt, x, R, cols, T, true, false, 1.0f, 1.0f);
         if (dx) ops->gemm(dx, d->dt, a, T, cols, R, false, false, 1.0f, 1.0f);
         return;
     }
     fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
-    ops->dropout(d->dropped, x, T * cols, d->lora.dropout, &stream, false);
-    ops->gemm(grads + slot->a, d->dt, d->dropped, R, cols, T, true, false, 1.0f, 1.0f);
+    if (grad_a) {
+        ops->dropout(d->dropped, x, T * cols, d->lora.dropout, &stream, false);
+        ops->gemm(grads + slot->a, d->dt, d->dropped, R, cols, T, true, false, 1.0f, 1.0f);
+    }
     if (!dx) return;
     ops->gemm(d->dropped, d->dt, a, T, cols, R, false, false, 1.0f, 0.0f);
     ops->dropout(dx, d->dropped, T * cols, d->lora.dropout, &stream, true);

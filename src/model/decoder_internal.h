@@ -37,6 +37,7 @@ struct fl_decoder {
     fl_lora_config lora;
     fl_decoder_limits limits;
     const float *adapter;   /* NULL: bare base */
+    unsigned frozen;        /* factors without gradient */
     fl_layer_state *layers; /* [num_layers] */
     float *x_out;           /* [T, C] residual after the last layer */
 

@@ -65,6 +65,23 @@ static bool adapted(const fl_lora_config *lora, const fl_model_config *config, i
     return lora->target[module] && (int)config->family->linear[module].holder == module;
 }
 
+size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config, size_t *counts)
+{
+    size_t n = 0;
+    for (int64_t l = 0; l < config->num_layers; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++) {
+            if (!adapted(lora, config, m)) continue;
+            int64_t rows, cols, r = fl_lora_rank(lora, l, (fl_module)m);
+            fl_module_shape((fl_module)m, config, &rows, &cols);
+            if (counts) {
+                counts[n] = (size_t)(r * cols);
+                counts[n + 1] = (size_t)(r * fl_holder_rows((fl_module)m, config));
+            }
+            n += 2;
+        }
+    return n;
+}
+
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
 {
     int64_t count = 0;

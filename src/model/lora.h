@@ -13,6 +13,9 @@
 #include "model/model_config.h"
 #include "tensor/tensor.h"
 
+/* The factors of s B A, for which of them are trained or sent. */
+enum { FL_FACTOR_A = 1, FL_FACTOR_B = 2, FL_FACTORS = FL_FACTOR_A | FL_FACTOR_B };
+
 /* rows (out) and cols (in) of one linear */
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols);
 /* The first of the linear's rows in its holder, and the rows of the whole holder. */
@@ -46,6 +49,9 @@ float fl_lora_scale(const fl_lora_config *lora, int64_t layer, fl_module holder)
 int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config);
 /* Numbers in the adapter. */
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config);
+
+/* counts[] = numbers in each tensor of the adapter (NULL: not wanted); returns how many tensors. */
+size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config, size_t *counts);
 
 /* Sets target[].  count = 0: the family's default.  One word "all-linear": every linear of the
  * layers.  Otherwise each word is the name of a module, whole ("q_proj") or with more of its path

@@ -58,6 +58,7 @@ typedef struct fl_local_job {
     double learning_rate;
     uint64_t round, client;      /* keys of the random streams */
     const fl_train_hooks *hooks; /* NULL: none */
+    unsigned frozen;             /* factors that are not trained: FL_FACTOR_A, FL_FACTOR_B */
 } fl_local_job;
 
 typedef struct fl_local_result {

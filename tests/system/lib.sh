@@ -78,6 +78,13 @@ expect_error() {
     ! said 'assertion|Sanitizer|runtime error|signal' || fail "more than an error line: $*"
 }
 
+# words_of KEY: what --help lists for it, "... (default a; one of a, b, localN)", with 1 for N.
+words_of() {
+    run 0 --help
+    sed -n "/^  --$1 /,\$p" "$work/stdout" | sed '1!{/^  --/,$d}' | tr -d ' \n' |
+        sed -E 's/.*oneof([a-zN,]+)\).*/\1\n/' | tr ',' '\n' | sed 's/N$/1/'
+}
+
 # train OUT N ARGUMENT...: a run of configs/sft.cfg that must succeed without a warning.
 train() {
     local out=$1 ranks=$2
