@@ -67,6 +67,18 @@ static json_t *participation_object(const fl_round_result *r)
     return object;
 }
 
+/* Over the adapted matrices. */
+static json_t *aggregation_object(const fl_round_result *r)
+{
+    json_t *object = json_object();
+    set_real(object, "error_mean", r->lora.error_mean);
+    set_real(object, "error_max", r->lora.error_max);
+    set_real(object, "stable_rank_mean", r->lora.stable_rank_mean);
+    set_real(object, "stable_rank_max", r->lora.stable_rank_max);
+    set_int(object, "bytes", (int64_t)r->bytes_figures);
+    return object;
+}
+
 fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
 {
     json_t *line = json_object(), *clients = json_array();
@@ -79,6 +91,7 @@ fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
     set_int(line, "bytes_down", (int64_t)r->bytes_down);
     set_int(line, "bytes_up", (int64_t)r->bytes_up);
     set_int(line, "peak_memory", (int64_t)r->peak_memory);
+    if (r->lora.matrices) set(line, "aggregation", aggregation_object(r));
     set(line, "participation", participation_object(r));
     for (int64_t i = 0; i < r->num_clients; i++)
         json_array_append_new(clients, client_object(&r->reports[i]));

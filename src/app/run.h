@@ -31,6 +31,11 @@ typedef struct fl_run {
     const fl_algorithm *algorithm;
     const fl_lora_method *method;
     fl_server_state server;
+    double *lora_scale;            /* [pairs] of the adapter */
+    int64_t *client_rank;          /* [num_clients]; NULL: all have the adapter's */
+    double *client_factor;         /* [num_clients] on the scale; NULL with client_rank */
+    int64_t *side_rank;            /* [pairs] scratch */
+    fl_lora_setup setup;           /* of these */
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
@@ -61,6 +66,14 @@ typedef struct fl_eval_scores {
  * returns it, and fl_run_close is still due. */
 fl_status fl_run_open(fl_run *run);
 void fl_run_close(fl_run *run);
+
+/* The adapter's layout and how it is applied, on every rank, from options and model_config. */
+fl_status fl_run_open_lora(fl_run *run);
+/* fl_round_env.base_moved: this rank's trainer takes the change of the base over. */
+fl_status fl_run_base_moved(void *run);
+/* Writes a PEFT folder for the base as it was in the beginning: the adapter, with the change of the
+ * base where the method moves it. */
+fl_status fl_run_save_adapter(const fl_run *run, const char *dir, const fl_params *adapter);
 
 /* Prints what would be trained and the memory it takes.  Collective. */
 fl_status fl_run_describe(fl_run *run);

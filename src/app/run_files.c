@@ -228,6 +228,7 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
     if (found) FL_TRY(check_same_options(dir, fl_buf_text(&run->state.config), config->data));
     fl_buf_clear(&run->state.config);
     FL_TRY(fl_buf_add(&run->state.config, config->data, config->length));
+    if (found && run->method->moves_base) FL_TRY(fl_side_check(&run->server.side));
     run->start_round = run->state.round;
     if (found && run->start_round < run->options.fed.num_rounds)
         FL_INFO("continuing %s after round %lld", dir, (long long)run->start_round);
@@ -293,21 +294,9 @@ fl_status fl_run_files_open(fl_run *run, bool fresh)
 
 static fl_status save_adapter(const fl_run *run, const fl_params *adapter, const char *name)
 {
-    const fl_lora_options *lora = &run->options.lora;
-    const char *modules[FL_NUM_MODULES];
-    size_t num_modules = fl_lora_target_names(&run->lora, &run->model_config, modules);
-    fl_adapter_info info = {.lora_r = (int)lora->peft_lora_r,
-                            .lora_alpha = (double)lora->peft_lora_alpha,
-                            .lora_dropout = lora->lora_dropout,
-                            .base_model = run->options.data.model_name_or_path,
-                            .use_rslora = lora->use_rslora,
-                            .target_modules = modules,
-                            .num_target_modules = num_modules,
-                            .rank_pattern = run->rank_pattern,
-                            .alpha_pattern = run->alpha_pattern};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
-    if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), adapter, &info);
+    if (status == FL_OK) status = fl_run_save_adapter(run, fl_buf_text(&dir), adapter);
     fl_buf_fini(&dir);
     return status;
 }

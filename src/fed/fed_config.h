@@ -10,10 +10,14 @@ typedef struct fl_fed_config {
     int64_t num_rounds, num_clients, sample_clients;
     const char *split_strategy;
     const char *lora_aggregation; /* NULL: fedit */
+    const char *lora_metrics;     /* "auto", "on", "off"; NULL: off */
+    fl_conf_list client_lora_r;   /* ranks of clients 0, 1, ..., from the front again; none: all
+                                     have the adapter's */
     int64_t save_model_freq;      /* rounds between two checkpoint-N folders */
 
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;
+    double florist_tau;
     double fedopt_tau, fedopt_eta, fedopt_beta1, fedopt_beta2;
 } fl_fed_config;
 

@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const fl_lora_method *const methods[] = {&fl_lora_fedit, &fl_lora_ffa, &fl_lora_rolora,
-                                                &fl_lora_fedsa};
+static const fl_lora_method *const methods[] = {&fl_lora_fedit,  &fl_lora_ffa,   &fl_lora_rolora,
+                                                &fl_lora_fedsa,  &fl_lora_flora, &fl_lora_fedex,
+                                                &fl_lora_florist};
 enum { NUM_METHODS = sizeof methods / sizeof methods[0], MAX_WORDS = 200 };
 
 const fl_lora_method *const *fl_lora_methods(size_t *count)
@@ -46,6 +47,10 @@ fl_status fl_lora_method_check(const fl_lora_method *method, const fl_algorithm 
     FL_CHECK(goes_with(method, algorithm), FL_ERR_USAGE,
              "lora_aggregation = \"%s\" does not go with fed_alg = \"%s\": %s", method->name,
              config->fed_alg, method->reason);
+    FL_CHECK(method->mixed_ranks || config->client_lora_r.count == 0, FL_ERR_USAGE,
+             "lora_aggregation = \"%s\" does not go with client_lora_r: it needs factors of the "
+             "same rank",
+             method->name);
     return FL_OK;
 }
 

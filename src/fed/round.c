@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "fed/agree.h"
 #include "fed/client.h"
+#include "fed/lora_server.h"
 #include "fed/own_factor.h"
 #include "fed/participation.h"
 #include "fed/placement.h"
@@ -53,6 +54,8 @@ struct fl_round {
     int64_t *sum;                  /* [sent.up_count] of the updates */
     int64_t *extra;                /* [sent.up_count] of what else clients send; NULL: nothing */
     fl_client_side *side;          /* NULL: the algorithm has none, or this rank hosts no clients */
+    fl_lora_server lora;           /* what looks at single clients' factors */
+    fl_kept_client *kept;          /* [K] clients with a usable update: rank 0 all, others theirs */
     fl_own_factor own;             /* where the method has clients keep a factor */
     float *start;                  /* [global->count] what the client at hand starts from; NULL:
                                       the global adapter itself */
@@ -62,6 +65,24 @@ struct fl_round {
     rank_report *all_ranks;        /* [size] rank 0 */
     fl_arena *arena;
 };
+
+/* Do clients have ranks of their own? */
+static bool has_ranks(const fl_round *r)
+{
+    return r->env.lora && r->env.lora->client_rank;
+}
+
+static fl_status open_lora(fl_round *r)
+{
+    const fl_round_env *env = &r->env;
+    fl_lora_server_env lora = {.config = env->fed,
+                               .transport = env->transport,
+                               .seed = env->seed,
+                               .global = env->global,
+                               .side = env->server ? &env->server->side : NULL,
+                               .setup = env->lora};
+    return fl_lora_server_init(&r->lora, &lora, r->max_clients);
+}
 
 static fl_status allocate(fl_round *r)
 {
@@ -81,10 +102,12 @@ static fl_status allocate(fl_round *r)
         FL_TRY(fl_arena_alloc(r->arena, &r->extra, count, sizeof *r->extra));
     FL_TRY(fl_arena_alloc(r->arena, &r->y, count, sizeof *r->y));
     FL_TRY(fl_sent_init(&r->sent, r->env.global));
-    if (r->method->client) {
+    FL_TRY(fl_arena_alloc(r->arena, &r->kept, K, sizeof *r->kept));
+    if (r->method->client || has_ranks(r))
         FL_TRY(fl_arena_alloc(r->arena, &r->start, count, sizeof *r->start));
+    if (r->method->client)
         FL_TRY(fl_own_factor_init(&r->own, r->method, r->env.global, r->env.output_dir));
-    }
+    FL_TRY(open_lora(r));
     FL_TRY(fl_arena_alloc(r->arena, &r->reports, K, sizeof *r->reports));
     FL_TRY(fl_arena_alloc(r->arena, &r->all_reports, gathered, sizeof *r->all_reports));
     return fl_arena_alloc(r->arena, &r->all_ranks, rank == 0 ? size : 0, sizeof *r->all_ranks);
@@ -135,6 +158,7 @@ void fl_round_destroy(fl_round *r)
     fl_client_side_destroy(r->side);
     fl_own_factor_fini(&r->own);
     fl_sent_fini(&r->sent);
+    fl_lora_server_fini(&r->lora);
     fl_arena_destroy(r->arena);
     fl_free(r);
 }
@@ -202,6 +226,13 @@ static fl_params *sent_state(const fl_round *r)
     return r->env.algorithm->sends_state ? &r->env.server->states[0] : NULL;
 }
 
+/* Collective: hosts take the change of the base over. */
+static fl_status tell_base_moved(fl_round *r)
+{
+    if (!r->method->moves_base || !r->env.base_moved) return FL_OK;
+    return fl_agree(r->env.transport, r->env.base_moved(r->env.context));
+}
+
 /* broadcast: what the last round moved; after a restart all of it */
 static fl_status send_global(fl_round *r, int64_t t)
 {
@@ -209,6 +240,10 @@ static fl_status send_global(fl_round *r, int64_t t)
     fl_params *state = sent_state(r);
     fl_sent_plan(&r->sent, r->method, t);
     r->next = t + 1;
+    if (!ready) {
+        FL_TRY(fl_lora_server_restart(&r->lora));
+        FL_TRY(tell_base_moved(r));
+    }
     FL_TRY(fl_sent_bcast(&r->sent, r->env.transport, r->env.global->data,
                          ready ? r->sent.down : FL_FACTORS));
     return state ? fl_sent_bcast(&r->sent, r->env.transport, state->data, r->sent.up) : FL_OK;
@@ -219,6 +254,8 @@ static fl_status start_client(fl_round *r, int64_t i)
 {
     if (!r->start) return FL_OK;
     memcpy(r->start, r->env.global->data, r->env.global->count * sizeof *r->start);
+    if (has_ranks(r)) fl_client_factors_start(r->start, r->env.global, r->env.lora, r->clients[i]);
+    if (!r->method->client) return FL_OK;
     return fl_own_factor_load(&r->own, r->clients[i], r->state_round[i], r->start);
 }
 
@@ -255,10 +292,13 @@ static fl_status take_update(fl_round *r, int64_t t, uint32_t client, const fl_l
     *fault = local->finite ? FL_UPDATE_FINE : FL_UPDATE_NOT_FINITE;
     if (local->finite && r->side) scale = fl_client_side_finish(r->side, r->y, local, &extra);
     if (extra) *fault = fl_update_check(NULL, extra, global->count);
-    if (*fault == FL_UPDATE_FINE)
+    if (*fault == FL_UPDATE_FINE && r->method->aggregate)
+        *fault = fl_update_check(start_of(r), r->y, global->count);
+    else if (*fault == FL_UPDATE_FINE)
         *fault = fl_sent_add(&r->sent, r->sum, start_of(r), r->y,
                              (double)weight_of(r, client) * scale, r->grid);
     if (*fault != FL_UPDATE_FINE) return FL_OK;
+    FL_TRY(fl_lora_server_take(&r->lora, &r->sent, r->y));
     if (extra) fl_sent_add(&r->sent, r->extra, NULL, extra, 1.0, r->extra_grid);
     return save_state(r, t, client);
 }
@@ -314,11 +354,26 @@ static fl_status collect(fl_round *r, fl_status trained, double seconds_train)
     fl_transport *transport = r->env.transport;
     size_t K = (size_t)r->max_clients;
     FL_TRY(fl_agree(transport, trained));
-    FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->sent.up_count));
+    if (!r->method->aggregate)
+        FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->sent.up_count));
     if (r->extra) FL_TRY(fl_transport_reduce_i64(transport, 0, r->extra, r->sent.up_count));
     FL_TRY(fl_transport_gather(transport, 0, r->reports, K * sizeof *r->reports, r->all_reports));
     rank_report mine = {.seconds_train = seconds_train, .peak_memory = fl_peak_memory_bytes()};
     return fl_transport_gather(transport, 0, &mine, sizeof mine, r->all_ranks);
+}
+
+/* The usable ones of these clients, to kept; returns how many. */
+static size_t list_kept(fl_round *r, const fl_client_report *reports, int64_t count)
+{
+    size_t kept = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const fl_client_report *report = &reports[i];
+        if (report->client < 0 || report->fault != FL_UPDATE_FINE) continue;
+        uint32_t client = (uint32_t)report->client;
+        r->kept[kept++] = (fl_kept_client){
+            .client = client, .rank = (int)report->rank, .weight = (double)weight_of(r, client)};
+    }
+    return kept;
 }
 
 static int compare_clients(const void *a, const void *b)
@@ -382,24 +437,59 @@ static fl_aggregation gather(fl_round *r, const fl_round_result *result)
 }
 
 /* aggregated (rank 0) */
-static void aggregate(fl_round *r, fl_round_result *result)
+static fl_status aggregate(fl_round *r, fl_round_result *result)
 {
-    summarise(r, result);
+    size_t kept = list_kept(r, result->reports, result->num_clients);
+    FL_TRY(fl_lora_server_collect(&r->lora, &r->sent, result->round, r->kept, kept));
     if (result->num_answered == 0) {
         FL_WARN("round %lld: no client returned a usable update; the adapter stays as it is",
                 (long long)result->round + 1);
-        return;
+        return FL_OK;
     }
     fl_aggregation sums = gather(r, result);
-    fl_sent_aggregate(&r->sent, r->env.algorithm, &sums,
-                      r->env.server ? r->env.server->num_states : 0);
+    if (r->method->aggregate)
+        FL_TRY(fl_lora_server_aggregate(&r->lora, result->round));
+    else
+        fl_sent_aggregate(&r->sent, r->env.algorithm, &sums,
+                          r->env.server ? r->env.server->num_states : 0);
+    return fl_lora_server_figures(&r->lora, &result->lora);
+}
+
+/* What travelled, per host, or per client where clients are known one by one. */
+static void count_bytes(const fl_round *r, fl_round_result *result)
+{
+    int size = fl_transport_size(r->env.transport);
+    uint64_t hosts = size > 1 ? (uint64_t)size - 1 : 0;
+    uint64_t single = hosts ? (uint64_t)result->num_answered * r->sent.up_count * sizeof(float) : 0;
+    size_t down = r->sent.down_count + (sent_state(r) ? r->sent.up_count : 0) +
+                  fl_lora_server_change_count(&r->lora);
+    result->bytes_down = hosts * down * sizeof(float);
+    result->bytes_up = hosts * r->sent.up_count * sizeof(int64_t) * (r->extra ? 2 : 1);
+    if (r->method->aggregate)
+        result->bytes_up = single;
+    else if (r->lora.figures)
+        result->bytes_figures = single;
+}
+
+/* The other ranks' side of aggregate. */
+static fl_status send_mine(fl_round *r, int64_t t)
+{
+    return fl_lora_server_collect(&r->lora, &r->sent, t, r->kept,
+                                  list_kept(r, r->reports, r->max_clients));
+}
+
+/* Collective: where the base moves, all ranks learn by how much. */
+static fl_status finish(fl_round *r, fl_status aggregated)
+{
+    if (r->lora.gathers) FL_TRY(fl_agree(r->env.transport, aggregated));
+    FL_TRY(fl_lora_server_finish(&r->lora));
+    return tell_base_moved(r);
 }
 
 fl_status fl_round_run(fl_round *r, int64_t t, double learning_rate, fl_round_result *result)
 {
     const fl_round_env *env = &r->env;
-    int size = fl_transport_size(env->transport);
-    uint64_t hosts = size > 1 ? (uint64_t)size - 1 : 0;
+    bool root = fl_transport_rank(env->transport) == 0;
     *result = (fl_round_result){.round = t, .learning_rate = learning_rate};
     double start = fl_clock_seconds();
     FL_TRY(make_plan(r, t));
@@ -408,14 +498,14 @@ fl_status fl_round_run(fl_round *r, int64_t t, double learning_rate, fl_round_re
     fl_status trained = train_mine(r, t, learning_rate);
     double done = fl_clock_seconds();
     FL_TRY(collect(r, trained, done - sent));
-    if (fl_transport_rank(env->transport) != 0) return FL_OK;
     double collected = fl_clock_seconds();
-    aggregate(r, result);
+    if (root) summarise(r, result);
+    FL_TRY(finish(r, root ? aggregate(r, result) : send_mine(r, t)));
+    if (!root) return FL_OK;
+    bool alone = fl_transport_size(env->transport) == 1;
     result->seconds_aggregate = fl_clock_seconds() - collected;
-    result->seconds_wait = size > 1 ? fmin(collected - done, result->seconds_train) : 0;
+    result->seconds_wait = alone ? 0 : fmin(collected - done, result->seconds_train);
     result->seconds_transfer = sent - start + (collected - done - result->seconds_wait);
-    size_t down = r->sent.down_count + (sent_state(r) ? r->sent.up_count : 0);
-    result->bytes_down = hosts * down * sizeof(float);
-    result->bytes_up = hosts * r->sent.up_count * sizeof(int64_t) * (r->extra ? 2 : 1);
+    count_bytes(r, result);
     return FL_OK;
 }

@@ -77,6 +77,7 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
         float *t = copy.slot[m].t;
         copy.slot[m] = layer->slot[m];
         copy.slot[m].t = t;
+        copy.side[m] = layer->side[m];
     }
     *layer = copy;
 }
@@ -123,6 +124,21 @@ static int64_t widest_input(const fl_model_config *c)
     return c->intermediate_size > widest ? c->intermediate_size : widest;
 }
 
+/* The largest rank that the change of an adapted matrix can have. */
+static int64_t widest_side(const fl_decoder *d)
+{
+    int64_t widest = 0, rows, cols;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (!d->lora.target[m]) continue;
+        fl_module holder = d->model->config.family->linear[m].holder;
+        fl_module_shape((fl_module)m, &d->model->config, &rows, &cols);
+        rows = fl_holder_rows(holder, &d->model->config);
+        int64_t smaller = rows < cols ? rows : cols;
+        if (smaller > widest) widest = smaller;
+    }
+    return widest;
+}
+
 size_t fl_decoder_layout(fl_decoder *d, char *base)
 {
     const fl_model_config *c = &d->model->config;
@@ -139,6 +155,7 @@ size_t fl_decoder_layout(fl_decoder *d, char *base)
     d->act = take_floats(&at, T, c->intermediate_size);
     if (d->lora.dropout > 0 && d->limits.backward)
         d->dropped = take_floats(&at, T, widest_input(c));
+    if (d->lora.has_side) d->side_t = take_floats(&at, T, widest_side(d));
     if (d->limits.backward) layout_backward(&at, d);
     d->rows_x = take_floats(&at, FL_LOSS_CHUNK, C);
     d->rows_norm = take_floats(&at, FL_LOSS_CHUNK, C);

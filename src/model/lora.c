@@ -1,7 +1,5 @@
 #include "model/lora.h"
 
-#include "base/rng.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -140,15 +138,21 @@ static fl_status add_all(fl_params *params, const fl_lora_config *lora,
     return fl_params_allocate(params);
 }
 
-/* Kaiming uniform with a = sqrt(5), as PEFT: the bound is 1/sqrt(fan in).  Only A; B stays zero. */
+/* Kaiming uniform with a = sqrt(5), as PEFT: the bound is 1/sqrt(fan in). */
+void fl_lora_draw(float *values, const fl_param *a, fl_rng *rng)
+{
+    float bound = 1.0f / sqrtf((float)a->dim[1]);
+    for (size_t j = 0; j < a->count; j++)
+        values[j] = bound * (2.0f * fl_rng_uniform(rng) - 1.0f);
+}
+
+/* Only A; B stays zero. */
 static void init_values(fl_params *params, uint64_t seed)
 {
     for (size_t i = 0; i < params->num_params; i += 2) {
         const fl_param *a = &params->params[i];
         fl_rng rng = fl_rng_make(seed, FL_PURPOSE_LORA_INIT, i, 0, 0, 0);
-        float bound = 1.0f / sqrtf((float)a->dim[1]);
-        for (size_t j = 0; j < a->count; j++)
-            params->data[a->offset + j] = bound * (2.0f * fl_rng_uniform(&rng) - 1.0f);
+        fl_lora_draw(params->data + a->offset, a, &rng);
     }
 }
 

@@ -12,6 +12,7 @@ struct fl_trainer {
     float *weights, *grads, *m, *v; /* [count] each, backend memory, one block */
     size_t *tensors;                /* [num_tensors] numbers in each; A and B in turn */
     size_t num_tensors;
+    float *side; /* change of the base, backend memory; NULL: none */
     fl_batch batch;
     uint32_t *order; /* [order_capacity] examples of the running pass */
     size_t order_capacity;
@@ -66,6 +67,7 @@ void fl_trainer_destroy(fl_trainer *t)
     fl_free(t->order);
     fl_free(t->tensors);
     t->ops->release(t->weights);
+    t->ops->release(t->side);
     fl_decoder_destroy(t->decoder);
     fl_free(t);
 }
@@ -87,11 +89,25 @@ fl_decoder *fl_trainer_decoder(fl_trainer *t)
 void fl_trainer_set_adapter(fl_trainer *t, const float *weights)
 {
     t->ops->copy_in(t->weights, weights, t->count * sizeof *weights);
+    fl_decoder_scale(t->decoder, 1); /* a job may say otherwise */
 }
 
 void fl_trainer_get_adapter(const fl_trainer *t, float *weights)
 {
     t->ops->copy_out(weights, t->weights, t->count * sizeof *weights);
+}
+
+fl_status fl_trainer_set_side(fl_trainer *t, const float *values, size_t count, const int64_t *rank)
+{
+    float *side = NULL;
+    if (count) {
+        FL_TRY(t->ops->alloc(&side, count * sizeof *side));
+        t->ops->copy_in(side, values, count * sizeof *side);
+    }
+    t->ops->release(t->side);
+    t->side = side;
+    fl_decoder_set_side(t->decoder, side, rank);
+    return FL_OK;
 }
 
 /* Adds the gradient of the packed batch's mean loss to grads. */
@@ -210,6 +226,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
              "client %llu has %zu examples for a plan of %zu", (unsigned long long)job->client,
              job->count, t->order_capacity);
     fl_decoder_freeze(t->decoder, job->frozen);
+    fl_decoder_scale(t->decoder, job->scale > 0 ? job->scale : 1);
     memcpy(t->order, job->indices, job->count * sizeof *t->order);
     t->ops->zero(t->m, 2 * t->count * sizeof *t->m); /* m and v are neighbours */
     *result = (fl_local_result){.finite = true};

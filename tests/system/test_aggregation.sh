@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 mapfile -t names < <(words_of lora_aggregation)
-[[ ${#names[@]} -ge 4 ]] || fail "only ${#names[@]} names of lora_aggregation in --help"
+[[ ${#names[@]} -ge 7 ]] || fail "only ${#names[@]} names of lora_aggregation in --help"
 
 tiny=(--dataset_sample 120 --num_clients 4 --sample_clients 2 --num_rounds 3 --batch_size 2
     --max_steps 2 --eval_data "" --weight_decay 0.1)
@@ -49,7 +49,17 @@ traffic() {
     grep -o "\"$2\":[0-9]*" "$work/$1/traffic.jsonl" | cut -d: -f2 | tr '\n' ' '
 }
 
+# two clients alone, 4 bytes a number, against one sum of 8 bytes a number
+for name in flora fedex florist; do
+    [[ "$(traffic "$name" bytes_up)" == "$(traffic fedit bytes_up)" ]] || fail "$name sends other bytes"
+done
 read -r both _ <<<"$(traffic fedit bytes_up)"
+down=$((both / 2)) # the adapter
+[[ "$(traffic florist bytes_down)" == "$down $down $down " ]] || fail "florist receives more"
+[[ "$(traffic fedex bytes_down)" == "$((2 * down)) $((2 * down)) $((2 * down)) " ]] ||
+    fail "fedex receives $(traffic fedex bytes_down)" # and the residual of rank (K - 1) r
+[[ "$(traffic flora bytes_down)" == "$((3 * down)) $((3 * down)) $((3 * down)) " ]] ||
+    fail "flora receives $(traffic flora bytes_down)" # and the stack of rank K r
 read -r b1 a2 b3 <<<"$(traffic rolora bytes_up)"
 ((b1 > 0 && a2 > 0 && b1 + a2 == both && b1 == b3)) || fail "rolora sends $b1 $a2 $b3 of $both"
 [[ "$(traffic ffa bytes_up)" == "$b1 $b1 $b1 " ]] || fail "ffa sends $(traffic ffa bytes_up)"
@@ -67,6 +77,16 @@ refused() {
 refused rolora scaffold
 refused rolora local0
 refused fedsa feddyn
+for name in flora fedex florist; do
+    for algorithm in scaffold fedavgm fedadam fednova diloco local0; do
+        refused "$name" "$algorithm"
+    done
+done
+expect_error 'lora_aggregation = "fedex" does not go with client_lora_r' 0 configs/sft.cfg \
+    --output_dir "$work/refused" --lora_aggregation fedex --client_lora_r 4,8
+expect_error 'client_lora_r: "17" is no rank' 0 configs/sft.cfg \
+    --output_dir "$work/refused" --lora_aggregation flora --client_lora_r 4,17
+[[ ! -e $work/refused ]] || fail "a refused run left files"
 
 # ---- clients that keep a factor are judged one by one, and each has its model in the end
 

@@ -24,8 +24,8 @@ static void open_run(run *r, double first)
     make_params(&r->m, first + 100);
     make_params(&r->v, first + 200);
     make_params(&r->c, 0);
-    r->server[0] = (fl_named_params){"m", &r->m};
-    r->server[1] = (fl_named_params){"v", &r->v};
+    r->server[0] = (fl_named_params){.name = "m", .params = &r->m};
+    r->server[1] = (fl_named_params){.name = "v", .params = &r->v};
     r->client = (fl_client_params){"c", &r->c, r->values};
     r->state = (fl_state){.program = "0.1.0",
                           .adapter = &r->adapter,
