@@ -105,6 +105,11 @@ metrics() {
         "$1/metrics.jsonl"
 }
 
+# numbers DIR: those that must not depend on where a client was trained.
+numbers() {
+    metrics "$1" | sed -E -e 's/"rank":[0-9]+/"rank":0/g' -e 's/"bytes(_[a-z]+)?":[0-9]+/"bytes":0/g'
+}
+
 # same_run DIR DIR: two runs left the same files, bytes and numbers.
 same_run() {
     local file
