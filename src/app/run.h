@@ -2,8 +2,7 @@
 #ifndef FL_APP_RUN_H
 #define FL_APP_RUN_H
 
-#include "app/options.h"
-#include "fed/partition.h"
+#include "app/run_data.h"
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
@@ -15,10 +14,7 @@ typedef struct fl_run {
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
 
-    fl_tokenizer *tokenizer;
-    fl_dataset *dataset;
-    fl_examples *examples;
-    fl_partition partition;
+    fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
     double *cost;     /* [num_clients] expected tokens of a round */
     fl_eval_set eval_set;

@@ -157,8 +157,7 @@ static fl_status converse(chat *c)
 
 fl_status fl_session_chat(fl_session *session)
 {
-    chat c = {.session = session, .format = fl_conversation_find(session->options->template)};
-    FL_ASSERT(c.format);
+    chat c = {.session = session, .format = &session->format.conversation};
     fl_status status = converse(&c);
     fl_answer_fini(&c.answer);
     fl_buf_fini(&c.line);

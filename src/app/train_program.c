@@ -1,5 +1,6 @@
 #include "app/train_program.h"
 
+#include "app/options_load.h"
 #include "app/program.h"
 #include "app/run.h"
 #include "fed/agree.h"

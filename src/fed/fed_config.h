@@ -7,13 +7,15 @@
 typedef struct fl_fed_config {
     const char *fed_alg;     /* "fedavg", "local12" */
     const char *fed_variant; /* "paper" or "openfedllm" */
-    int64_t num_rounds, num_clients, sample_clients;
+    int64_t num_rounds, sample_clients;
+    int64_t num_clients; /* 0 until the split, with "natural": fl_run_data_open fills it in */
     const char *split_strategy;
     const char *lora_aggregation; /* NULL: fedit */
     const char *lora_metrics;     /* "auto", "on", "off"; NULL: off */
     fl_conf_list client_lora_r;   /* ranks of clients 0, 1, ..., from the front again; none: all
                                      have the adapter's */
-    int64_t save_model_freq;      /* rounds between two checkpoint-N folders */
+    double dirichlet_alpha, quantity_alpha;
+    int64_t save_model_freq; /* rounds between two checkpoint-N folders */
 
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;

@@ -15,7 +15,7 @@ TAU = 0.9
 COUNT = sum(RANK * (rows + cols) for rows, cols in SHAPES)
 CASES = [("fedit", False), ("ffa", False), ("rolora", False), ("fedsa", False), ("flora", False), ("flora", True),
          ("fedex", False), ("florist", False), ("florist", True)]
-FRESH = 6  # the purpose of the stream of fresh factors
+FRESH = 7  # the purpose of the stream of fresh factors
 MASK32, MASK64 = 2**32 - 1, 2**64 - 1
 
 
