@@ -83,6 +83,37 @@ expect_error 'client_lora_r: "17" is no rank' 0 configs/sft.cfg \
     --output_dir "$work/refused" --lora_aggregation flora --client_lora_r 4,17
 [[ ! -e $work/refused ]] || fail "a refused run left files"
 
+# ---- a client of rank 4 beside others of rank 16 trains as one does where all have rank 4
+
+# learnt ARGUMENT...: the loss of one client's round, ten digits
+learnt() {
+    train "$work/alone" 0 --dataset_sample 60 --num_clients 1 --sample_clients 1 --num_rounds 1 \
+        --batch_size 2 --max_steps 5 --eval_data "" --learning_rate 0.01 --weight_decay 0.1 \
+        --peft_lora_alpha 8 "$@"
+    grep -o '"loss":[0-9.]*' "$work/alone/metrics.jsonl" | head -1 | cut -c 1-18
+    rm -r "$work/alone"
+}
+for rslora in false true; do
+    expected=$(learnt --peft_lora_r 4 --use_rslora "$rslora")
+    for name in flora florist; do
+        loss=$(learnt --peft_lora_r 16 --client_lora_r 4 --lora_aggregation "$name" \
+            --use_rslora "$rslora")
+        [[ $loss == "$expected" ]] || fail "$name: $loss with a smaller rank, expected $expected"
+    done
+done
+for name in flora florist; do
+    train "$work/mixed" 0 "${tiny[@]}" --lora_aggregation "$name" --client_lora_r 3,16,7
+    train "$work/mixed-ranks" 4 "${tiny[@]}" --lora_aggregation "$name" --client_lora_r 3,16,7
+    same "$(adapter mixed)" "$(adapter mixed-ranks)"
+    rm -r "$work/mixed" "$work/mixed-ranks"
+done
+
+# ---- the change of a base that is kept in NF4
+
+train "$work/nf4" 0 "${tiny[@]}" --lora_aggregation flora --load_in_4bit true
+train "$work/nf4-ranks" 3 "${tiny[@]}" --lora_aggregation flora --load_in_4bit true
+same "$(adapter nf4)" "$(adapter nf4-ranks)"
+
 # ---- clients that keep a factor are judged one by one, and each has its model in the end
 
 judged=(--dataset_sample 120 --num_clients 4 --sample_clients 2 --num_rounds 3 --batch_size 2
@@ -109,7 +140,7 @@ expect_exit 0 '^round 1/' 0 configs/sft.cfg --output_dir "$work/own" "${tiny[@]}
 for name in "${names[@]}"; do
     [[ $name != fedit ]] || continue # test_kill.sh
     settings=(--lora_aggregation "$name" --dataset_sample 200 --num_clients 5 --sample_clients 3
-        --num_rounds 8 --save_model_freq 3 --batch_size 2 --max_steps 2 --eval_data "")
+        --num_rounds 6 --save_model_freq 3 --batch_size 1 --max_steps 1 --eval_data "")
     start=$(now)
     train "$work/whole" 3 "${settings[@]}"
     duration=$(($(now) - start))
