@@ -32,6 +32,7 @@ typedef struct fl_run {
     double *client_factor;         /* [num_clients] on the scale; NULL with client_rank */
     int64_t *side_rank;            /* [pairs] scratch */
     fl_lora_setup setup;           /* of these */
+    fl_privacy *privacy;           /* NULL without dp */
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
@@ -79,8 +80,24 @@ fl_status fl_run_describe(fl_run *run);
  * something else, or a run with other options), FL_ERR_IO, FL_ERR_INPUT. */
 fl_status fl_run_files_open(fl_run *run, bool fresh);
 void fl_run_files_close(fl_run *run); /* gives the folder free for other jobs */
+/* Rank 0: the checkpoint of the rounds done so far, where a run stops early. */
+fl_status fl_run_files_checkpoint(fl_run *run);
 /* Rank 0: adapter folder, checkpoint when due, state. */
 fl_status fl_run_files_save(fl_run *run, const fl_round_result *result);
+
+/* ---- privacy; all but the first do nothing without dp -------------------------------------- */
+
+/* Sets run->privacy.  Errors: FL_ERR_USAGE for what is not covered. */
+fl_status fl_run_privacy_open(fl_run *run);
+/* Says what the whole run costs. */
+void fl_run_privacy_describe(const fl_run *run);
+/* Rank 0, with the state just loaded and metrics.jsonl not yet cut: counts rounds that were
+ * interrupted after their result was known. */
+fl_status fl_run_privacy_resume(fl_run *run, const char *dir);
+/* Rank 0: FL_ERR_LIMIT, with a checkpoint, when the next round would pass the budget. */
+fl_status fl_run_privacy_allows(fl_run *run);
+/* Rank 0, after a round: counts it and takes out of the result what it may not tell. */
+void fl_run_privacy_count(fl_run *run, fl_round_result *result);
 
 /* Rank 0: lines of metrics.jsonl. */
 fl_status fl_record_round(fl_run *run, const fl_round_result *result, double seconds);

@@ -157,6 +157,7 @@ static fl_status open_algorithm(fl_run *run)
     if (root && alias && strcmp(fed->fed_alg, alias) == 0)
         FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
                 run->algorithm->name);
+    FL_TRY(fl_run_privacy_open(run));
     return fl_server_state_init(&run->server, run->algorithm, fed, &run->adapter, root);
 }
 
@@ -170,6 +171,7 @@ static fl_status open_round(fl_run *run)
                         .cost = run->cost,
                         .global = &run->adapter,
                         .server = &run->server,
+                        .privacy = run->privacy,
                         .ops = run->ops,
                         .output_dir = run->options.run.output_dir,
                         .lora = &run->setup,
@@ -210,6 +212,7 @@ void fl_run_close(fl_run *run)
     fl_free(run->records);
     fl_free(run->positions);
     fl_server_state_fini(&run->server);
+    fl_privacy_destroy(run->privacy);
     fl_params_fini(&run->adapter);
     fl_lora_fini(&run->lora);
     fl_arena_destroy(run->texts);
@@ -285,17 +288,19 @@ fl_status fl_run_describe(fl_run *run)
             (double)plan.parameters / 1e6,
             100.0 * (double)run->adapter.count /
                 (double)(plan.parameters + (int64_t)run->adapter.count));
-    FL_INFO("federation %s (%s): %lld clients, %lld per round, %lld rounds of %lld steps x %lld x "
-            "%lld",
-            o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
-            (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,
-            (long long)o->train.max_steps, (long long)o->train.gradient_accumulation_steps,
-            (long long)o->train.batch_size);
+    FL_INFO(
+        "federation %s (%s): %lld clients, %lld per round%s, %lld rounds of %lld steps x %lld x "
+        "%lld",
+        o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
+        (long long)fl_participation_count(&o->fed), run->privacy ? " on average" : "",
+        (long long)o->fed.num_rounds, (long long)o->train.max_steps,
+        (long long)o->train.gradient_accumulation_steps, (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
     FL_INFO("memory    per training rank: base %.1f MB (%s), activations %.1f MB, "
             "adapter with gradients and moments %.1f MB",
             megabytes(plan.weight_bytes), base_words(run).place, megabytes(plan.activation_bytes),
             megabytes(plan.adapter_bytes));
+    fl_run_privacy_describe(run);
     return FL_OK;
 }

@@ -35,6 +35,18 @@ const fl_conf_row fl_fed_rows[] = {
      "split quantity: large = equal sizes, small = one client has nearly all"},
     {"save_model_freq", FL_CONF_INT, AT(save_model_freq), "50", 1, 1000000, NULL,
      "rounds between two checkpoint-N folders; the last round is always saved"},
+    {"dp", FL_CONF_BOOL, AT(dp), "false", 0, 0, NULL,
+     "client-level differential privacy (docs/privacy.md): clip, noise, account"},
+    {"dp_clip", FL_CONF_FLOAT, AT(dp_clip), "0", 0, 1000, NULL,
+     "C: norm of a client's whole update at the most"},
+    {"dp_noise_multiplier", FL_CONF_FLOAT, AT(dp_noise_multiplier), "0", 0, 1000, NULL,
+     "z: the sum of the updates gets noise of standard deviation z C"},
+    {"dp_delta", FL_CONF_FLOAT, AT(dp_delta), "1e-5", 1e-15, 0.1, NULL,
+     "delta of the (epsilon, delta) that is told; below 1 / num_clients"},
+    {"dp_epsilon", FL_CONF_FLOAT, AT(dp_epsilon), "0", 0, 1e6, NULL,
+     "budget: the run stops, with exit code 3, before a round would pass it; 0 = none"},
+    {"dp_seed", FL_CONF_INT, AT(dp_seed), "0", 0, 9007199254740991.0, NULL,
+     "for tests: noise that can be repeated, and so protects nothing; 0 = from the system"},
 };
 // clang-format on
 const size_t fl_fed_row_count = sizeof fl_fed_rows / sizeof fl_fed_rows[0];

@@ -17,6 +17,10 @@ typedef struct fl_fed_config {
     double dirichlet_alpha, quantity_alpha;
     int64_t save_model_freq; /* rounds between two checkpoint-N folders */
 
+    bool dp; /* client-level differential privacy, see fed/privacy.h */
+    double dp_clip, dp_noise_multiplier, dp_delta, dp_epsilon;
+    int64_t dp_seed;
+
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;
     double florist_tau;

@@ -41,6 +41,22 @@ static bool goes_with(const fl_lora_method *method, const fl_algorithm *algorith
     return false;
 }
 
+/* The noise is on the sum of what is sent; everything else about single clients stays with them. */
+static fl_status check_privacy(const fl_lora_method *method, const fl_fed_config *config)
+{
+    if (!config->dp) return FL_OK;
+    const char *why = method->aggregate
+                          ? "rank 0 works on single clients' factors, not on their sum"
+                      : method->client ? "evaluation tells about the factor that a client keeps"
+                                       : NULL;
+    FL_CHECK(!why, FL_ERR_USAGE, "lora_aggregation = \"%s\" is not covered by dp: %s", method->name,
+             why);
+    FL_CHECK(!config->lora_metrics || strcmp(config->lora_metrics, "on") != 0, FL_ERR_USAGE,
+             "lora_metrics = \"on\" is not covered by dp: the figures come from single clients' "
+             "factors");
+    return FL_OK;
+}
+
 fl_status fl_lora_method_check(const fl_lora_method *method, const fl_algorithm *algorithm,
                                const fl_fed_config *config)
 {
@@ -51,7 +67,7 @@ fl_status fl_lora_method_check(const fl_lora_method *method, const fl_algorithm 
              "lora_aggregation = \"%s\" does not go with client_lora_r: it needs factors of the "
              "same rank",
              method->name);
-    return FL_OK;
+    return check_privacy(method, config);
 }
 
 unsigned fl_lora_trained(const fl_lora_method *method, int64_t round)

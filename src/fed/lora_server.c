@@ -11,8 +11,8 @@ static bool wants_figures(const fl_fed_config *config, const fl_lora_method *met
 {
     size_t bytes, adapter = count * sizeof(float);
     const char *word = config->lora_metrics;
-    /* what clients keep to themselves is not sent for a figure */
-    if (!word || strcmp(word, "off") == 0 || method->client) return false;
+    /* what clients keep to themselves is not sent for a figure, and noise does not cover figures */
+    if (!word || strcmp(word, "off") == 0 || method->client || config->dp) return false;
     return strcmp(word, "on") == 0 ||
            (fl_mul_size((size_t)max_clients, adapter, &bytes) && bytes <= auto_bytes);
 }

@@ -81,7 +81,23 @@ expect_error 'lora_aggregation = "fedex" does not go with client_lora_r' 0 confi
     --output_dir "$work/refused" --lora_aggregation fedex --client_lora_r 4,8
 expect_error 'client_lora_r: "17" is no rank' 0 configs/sft.cfg \
     --output_dir "$work/refused" --lora_aggregation flora --client_lora_r 4,17
+private=(--dp true --dp_clip 1 --dp_noise_multiplier 1 --num_clients 4)
+for name in flora fedex florist fedsa; do
+    expect_error "lora_aggregation = \"$name\" is not covered by dp" 0 configs/sft.cfg \
+        --output_dir "$work/refused" --lora_aggregation "$name" "${private[@]}"
+done
+expect_error 'lora_metrics = "on" is not covered by dp' 0 configs/sft.cfg \
+    --output_dir "$work/refused" --lora_metrics on "${private[@]}"
 [[ ! -e $work/refused ]] || fail "a refused run left files"
+
+# with half of the vector: the same noise on any number of ranks, and none on what is frozen
+for name in ffa rolora; do
+    train "$work/noised" 0 "${tiny[@]}" "${private[@]}" --dp_seed 3 --lora_aggregation "$name"
+    train "$work/noised-ranks" 3 "${tiny[@]}" "${private[@]}" --dp_seed 3 --lora_aggregation "$name"
+    same "$(adapter noised)" "$(adapter noised-ranks)"
+    ! cmp -s "$(adapter noised)" "$(adapter "$name")" || fail "$name: no noise"
+    rm -r "$work/noised" "$work/noised-ranks"
+done
 
 # ---- a client of rank 4 beside others of rank 16 trains as one does where all have rank 4
 
