@@ -14,7 +14,8 @@ static const fl_conf_row rows[] = {
     {"file", FL_CONF_STRING, AT(file), "", 0, 0, NULL,
      "file of prompts: one a line, or JSON Lines with prompt or instruction; also .gz"},
     {"template", FL_CONF_STRING, AT(template), "alpaca", 0, 0, NULL,
-     "text around each prompt, or none; with --chat the conversation, vicuna unless set"},
+     "text around each prompt (docs/templates.md), or none; with --chat, unless set, the model's own "
+     "chat template, or vicuna where it has none"},
     {"chat", FL_CONF_BOOL, AT(chat), "false", 0, 0, NULL,
      "keep a conversation with lines from the terminal; /reset forgets it, /quit ends"},
     {"json", FL_CONF_BOOL, AT(json), "false", 0, 0, NULL,
@@ -88,7 +89,8 @@ static fl_status check(fl_generate_options *o)
 {
     int sources = fl_conf_is_set(o->conf, "prompt") + (o->file[0] != 0) + o->chat;
     FL_CHECK(sources <= 1, FL_ERR_USAGE, "only one of prompt, file and chat can be given");
-    if (o->chat && !fl_conf_is_set(o->conf, "template")) o->template = "vicuna";
+    o->is_free = o->chat && !fl_conf_is_set(o->conf, "template");
+    if (o->is_free) o->template = "chat";
     const bool is_plain = strcmp(o->template, "none") == 0;
     FL_CHECK(!o->chat || !is_plain, FL_ERR_USAGE, "a chat needs a conversation, not template none");
     return is_plain ? FL_OK : fl_text_format_check(o->template, &o->custom);

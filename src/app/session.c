@@ -2,6 +2,7 @@
 #include "app/session.h"
 
 #include "base/log.h"
+#include "data/chat_template.h"
 
 #include <string.h>
 
@@ -39,9 +40,10 @@ static fl_status gather_stops(fl_session *s)
 static fl_status open_format(fl_session *s, const char *dir)
 {
     const fl_generate_options *o = s->options;
-    s->is_plain = strcmp(o->template, "none") == 0;
-    if (!s->is_plain)
-        FL_TRY(fl_text_format_open(&s->format, o->template, &o->custom, s->tokenizer, dir));
+    const char *name = o->template;
+    s->is_plain = strcmp(name, "none") == 0;
+    if (o->is_free && !fl_chat_template_exists(dir)) name = "vicuna";
+    if (!s->is_plain) FL_TRY(fl_text_format_open(&s->format, name, &o->custom, s->tokenizer, dir));
     return gather_stops(s);
 }
 
@@ -182,7 +184,7 @@ fl_status fl_answer_choose(fl_answer *a, fl_session *session, int64_t s)
         a->finish = is_full ? "length" : NULL;
     }
     /* what waited for more tokens may hold a stop string, hence this order */
-    if (a->finish) fl_text_stream_finish(&a->stream);
+    if (a->finish) FL_TRY(fl_text_stream_finish(&a->stream));
     if (a->stream.is_stopped) a->finish = "stop";
     return FL_OK;
 }

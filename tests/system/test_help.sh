@@ -51,11 +51,23 @@ said 'LoRA r 32, alpha 64' || fail "the command line was not followed"
 expect_exit 0 '3 rounds of 7 steps' 0 /dev/null --check "model_name_or_path=$model" \
     --dataset_name configs/embedded/data/train.jsonl fed.num_rounds=3 --train.max_steps=9 --max_steps 7
 
+# ---- templates
+
+for template in zephyr llama-2; do
+    expect_exit 0 '^memory ' 0 configs/sft.cfg --check --output_dir "$work/check" --template $template
+done
+expect_exit 0 '^memory ' 0 configs/sft.cfg --check --output_dir "$work/check" --template custom \
+    --chat_user 'Q: {}\n' --chat_assistant 'A: {}</s>\n'
+while read -r template; do
+    grep -qF -- "\`$template\`" docs/templates.md || fail "docs/templates.md does not name $template"
+done < <(sed -n 's/^    {"\([^"]*\)",.*/\1/p' src/data/conversation_table.c)
+
 # ---- the effective config
 
 train "$work/first" 0 --dataset_sample 100 --num_clients 3 --sample_clients 2 --num_rounds 1 \
     --batch_size 2 --max_steps 1 --learning_rate 0.123456789 --seed 77 --eval_data "" \
-    --target_modules q_proj,down_proj --local_data_dir '' --hub_model_id 'a "quoted" \name'
+    --target_modules q_proj,down_proj --local_data_dir '' --hub_model_id 'a "quoted" \name' \
+    --chat_user 'U "{}"\n\t\\n'
 diff <(grep -oE '^ +[a-z0-9_]+ = ' "$work/first/config.cfg" | tr -d ' =' | sort) "$work/help" >&2 ||
     fail "config.cfg is not complete"
 expect_exit 0 '^round 1/1' 0 "$work/first/config.cfg" --output_dir "$work/second"
