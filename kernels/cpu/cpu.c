@@ -3,12 +3,14 @@
 
 const fl_backend_ops fl_backend_cpu = {
     .name = "cpu",
+    .shares_prefixes = true,
     .alloc = fl_cpu_alloc,
     .release = fl_cpu_release,
     .copy_in = fl_cpu_copy_in,
     .copy_out = fl_cpu_copy_out,
     .copy = fl_cpu_copy,
     .zero = fl_cpu_zero,
+    .scratch_bytes = fl_cpu_scratch_bytes,
     .embedding = fl_cpu_embedding,
     .gather_rows = fl_cpu_gather_rows,
     .scatter_add_rows = fl_cpu_scatter_add_rows,

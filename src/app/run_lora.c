@@ -74,7 +74,12 @@ fl_status fl_run_open_lora(fl_run *run)
                                  .has_side = fl_lora_method_of(&o->fed)->moves_base};
     FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
-    FL_TRY(set_patterns(run));
+    return set_patterns(run);
+}
+
+fl_status fl_run_make_adapter(fl_run *run)
+{
+    const fl_options *o = &run->options;
     FL_TRY(fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed));
     FL_TRY(list_scales(run));
     FL_TRY(list_client_ranks(run));

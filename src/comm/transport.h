@@ -42,6 +42,13 @@ const char *fl_transport_name(const fl_transport *transport); /* "mpi" */
 int fl_transport_rank(const fl_transport *transport);         /* [0, size) */
 int fl_transport_size(const fl_transport *transport);
 
+/* The ranks that share this rank's memory. */
+typedef struct fl_node {
+    int ranks; /* how many, this one included */
+    int first; /* the lowest of their numbers */
+} fl_node;
+fl_node fl_transport_node(const fl_transport *transport);
+
 /* The run id that every message carries from now on; 0 before.  The same on all ranks.
  * Not collective. */
 void fl_transport_set_run(fl_transport *transport, uint64_t run_id);

@@ -57,6 +57,7 @@ struct fl_transport {
     const fl_transport_ops *ops;
     void *impl; /* the implementation's own */
     int rank, size;
+    fl_node node;     /* open may set it; without that each rank has a node of its own */
     size_t max_piece; /* ops->max_piece; tests set it lower to exercise the cutting */
     uint64_t run_id;
     int pending_from;         /* rank whose frame was read and whose bytes were not, or -1 */

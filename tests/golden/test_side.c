@@ -115,7 +115,8 @@ static void gradient(const world *x, bool joined, double *loss, float *out)
     uint32_t all[16];
     for (uint32_t i = 0; i < 16; i++)
         all[i] = i;
-    OK(fl_trainer_gradient(trainer, examples, all, examples->count, loss, out));
+    OK(fl_trainer_gradient(trainer, &(fl_train_data){.examples = examples}, all, examples->count,
+                           loss, out));
     fl_trainer_destroy(trainer);
     fl_examples_destroy(examples);
 }

@@ -30,10 +30,10 @@ diff docs/config.md "$work/stdout" >&2 || fail "docs/config.md is not what --hel
 # ---- --check
 
 model=configs/embedded/model
-expect_exit 0 '^memory .* activations [0-9.]+ MB' 0 configs/sft.cfg --check --output_dir "$work/check"
+expect_exit 0 '^memory +[0-9.]+ MB on this node: 1 training rank' 0 configs/sft.cfg --check --output_dir "$work/check"
 said '^everything is in order' || fail "--check does not say that all is well"
 [[ ! -e $work/check ]] || fail "--check wrote something"
-expect_exit 0 '^memory .* activations [0-9.]+ MB' 3 configs/sft.cfg --check --output_dir "$work/check"
+expect_exit 0 '^memory +[0-9.]+ MB on this node: 2 training rank' 3 configs/sft.cfg --check --output_dir "$work/check"
 [[ ! -e $work/check ]] || fail "--check wrote something"
 [[ $(grep -c '^memory ' "$work/stdout") -eq 1 ]] || fail "not only rank 0 speaks"
 
