@@ -104,8 +104,10 @@ static void gradient(const world *x, bool joined, double *loss, float *out)
 {
     const fl_lora_config *lora = joined ? &x->joined_lora : &x->lora;
     fl_examples *examples = golden_examples(golden_get(x->g.json, "sequences"));
-    fl_train_config config = {
-        .batch_size = (int64_t)examples->count, .gradient_accumulation_steps = 1, .max_steps = 1};
+    fl_train_config config = {.objective = "sft",
+                              .batch_size = (int64_t)examples->count,
+                              .gradient_accumulation_steps = 1,
+                              .max_steps = 1};
     fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
     fl_trainer *trainer;
     OK(fl_trainer_create(&trainer, x->model, lora, &config, &limits));
