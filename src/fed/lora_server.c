@@ -17,6 +17,17 @@ static bool wants_figures(const fl_fed_config *config, const fl_lora_method *met
            (fl_mul_size((size_t)max_clients, adapter, &bytes) && bytes <= auto_bytes);
 }
 
+static bool gathers(const fl_fed_config *config, size_t count, int64_t max_clients)
+{
+    const fl_lora_method *method = fl_lora_method_of(config);
+    return method->aggregate || wants_figures(config, method, count, max_clients);
+}
+
+size_t fl_lora_server_bytes(const fl_fed_config *config, size_t count, int64_t max_clients)
+{
+    return gathers(config, count, max_clients) ? (size_t)max_clients * count * sizeof(float) : 0;
+}
+
 fl_status fl_lora_server_init(fl_lora_server *out, const fl_lora_server_env *env,
                               int64_t max_clients)
 {
@@ -29,7 +40,7 @@ fl_status fl_lora_server_init(fl_lora_server *out, const fl_lora_server_env *env
                             .side = method->moves_base ? env->side : NULL};
     FL_ASSERT(!method->moves_base || env->side);
     out->figures = wants_figures(env->config, method, env->global->count, max_clients);
-    out->gathers = method->aggregate || out->figures;
+    out->gathers = gathers(env->config, env->global->count, max_clients);
     fl_client_factors_init(&out->clients, env->global, env->setup);
     return out->side ? fl_side_init(&out->change, env->global) : FL_OK;
 }

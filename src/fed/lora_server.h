@@ -36,6 +36,9 @@ fl_status fl_lora_server_init(fl_lora_server *out, const fl_lora_server_env *env
                               int64_t max_clients);
 void fl_lora_server_fini(fl_lora_server *server); /* accepts a zeroed struct */
 
+/* Bytes of single clients' factors that rank 0 holds at once; count: numbers of an adapter. */
+size_t fl_lora_server_bytes(const fl_fed_config *config, size_t count, int64_t max_clients);
+
 /* Collective, before a round after a restart: rank 0's change of the base goes to all. */
 fl_status fl_lora_server_restart(fl_lora_server *server);
 

@@ -94,6 +94,21 @@ size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
     return (size_t)count;
 }
 
+size_t fl_lora_side_count(const fl_lora_config *lora, const fl_model_config *config, int64_t most)
+{
+    int64_t count = 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (!adapted(lora, config, m)) continue;
+        int64_t rows, cols, rank = most;
+        fl_module_shape((fl_module)m, config, &rows, &cols);
+        rows = fl_holder_rows((fl_module)m, config);
+        if (rank > rows) rank = rows;
+        if (rank > cols) rank = cols;
+        count += config->num_layers * rank * (rows + cols);
+    }
+    return (size_t)count;
+}
+
 int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config)
 {
     int64_t most = 0;

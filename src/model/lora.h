@@ -51,6 +51,8 @@ float fl_lora_scale(const fl_lora_config *lora, int64_t layer, fl_module holder)
 int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config);
 /* Numbers in the adapter. */
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config);
+/* Numbers in a change of the base whose factors have at most this many rows and columns each. */
+size_t fl_lora_side_count(const fl_lora_config *lora, const fl_model_config *config, int64_t most);
 
 /* counts[] = numbers in each tensor of the adapter (NULL: not wanted); returns how many tensors. */
 size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config, size_t *counts);
