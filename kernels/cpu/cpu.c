@@ -3,6 +3,10 @@
 
 const fl_backend_ops fl_backend_cpu = {
     .name = "cpu",
+    .host_memory = true,
+    .present = fl_cpu_present,
+    .open = fl_cpu_open,
+    .status = fl_cpu_status,
     .alloc = fl_cpu_alloc,
     .release = fl_cpu_release,
     .copy_in = fl_cpu_copy_in,

@@ -3,6 +3,23 @@
 
 #include <string.h>
 
+bool fl_cpu_present(void)
+{
+    return true;
+}
+
+fl_status fl_cpu_open(int local_rank)
+{
+    (void)local_rank;
+    return FL_OK;
+}
+
+/* Its ops cannot fail. */
+fl_status fl_cpu_status(void)
+{
+    return FL_OK;
+}
+
 fl_status fl_cpu_alloc(void *out, size_t bytes)
 {
     return fl_alloc(out, bytes, 1);

@@ -20,11 +20,17 @@
 #include "base/rng.h"
 #include "tensor/quant.h"
 
+/* Backend memory is what `alloc` gives.  Callers touch it through the table alone, also where it
+ * happens to be the host's: other devices have memory of their own.  All pointers of ops are
+ * backend memory, those inside fl_weight, fl_quant and fl_attn_shape too; the structs themselves
+ * are read by the host. */
+
 /* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
  * dtype F32, F16 or BF16, or int8 or NF4; the GEMM widens while it packs panels, there is no
  * widened copy. */
 typedef struct fl_weight {
-    const void *data; /* backend memory, possibly a read-only file map, aligned to its element */
+    const void *data; /* backend memory, or with host_memory a read-only file map, aligned to its
+                         element */
     fl_dtype dtype;
     const fl_quant *quant; /* not NULL: data and dtype are not read, and the matrix begins at
                               element `first` of the quantised one, which has as many columns */
@@ -55,6 +61,19 @@ typedef struct fl_adamw {
 
 typedef struct fl_backend_ops {
     const char *name;
+    /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
+    bool host_memory;
+
+    /* -- life --------------------------------------------------------------------------------- */
+    /* Whether this machine has what the backend runs on. */
+    bool (*present)(void);
+    /* Makes it ready; of several devices rank number `local_rank` of this machine takes the one of
+     * that number, in turn.  Once per process, before any other op.  Errors: one line. */
+    fl_status (*open)(int local_rank);
+    /* FL_OK, or the first failure of an op since `open`: ops return nothing, a device may report
+     * late.  After a failure ops do nothing and copy_out gives zeros.  What has to be done by then
+     * is what copy_out or sum_squares waited for. */
+    fl_status (*status)(void);
 
     /* -- memory (required) -------------------------------------------------------------------- */
     fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */
@@ -156,11 +175,17 @@ typedef struct fl_backend_ops {
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
 } fl_backend_ops;
 
-/* The registry: the backend of that name, or NULL.  "auto" is the best one present. */
+/* The registry: the backend of that name, or NULL when this build has none.  "auto" is the best one
+ * that is present; it never means an emulation. */
 const fl_backend_ops *fl_backend_find(const char *name);
+/* Finds and opens it.  Errors: FL_ERR_USAGE when it is not in this build, those of `open`. */
+fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int local_rank);
 /* Number of threads the kernels of this rank use; at least 1. */
 void fl_backend_set_threads(int threads);
 
 extern const fl_backend_ops fl_backend_cpu;
+/* The same source twice (kernels/cuda): for devices, and run by the host; in builds with
+ * FL_CUDA, FL_CUDA_EMU. */
+extern const fl_backend_ops fl_backend_cuda, fl_backend_cuda_emu;
 
 #endif

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "emulation.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
 
@@ -7,23 +8,50 @@
 
 enum { MAX_BUFFERS = 128, GUARD_BYTES = 64, GUARD = 0xa5 };
 
-/* One line per backend; `isa` for the cpu backend only. */
-static const struct {
-    const char *backend, *isa;
-} variants[] = {{"cpu", "portable"}, {"cpu", "avx2"}, {"cpu", "avx512"}};
+static bool select_isa(const char *name)
+{
+    return fl_isa_select(name);
+}
 
-static const fl_backend_ops *backend;
+static bool select_order(const char *name)
+{
+    return check_emulation_order(name[0] == 'f' ? 0 : name[0] == 'b' ? 1 : 20261123);
+}
+
+static bool always(const char *name)
+{
+    (void)name;
+    return true;
+}
+
+/* One line per backend and way to run it, which `select` tries to take. */
+// clang-format off
+static const struct {
+    const char *backend, *name;
+    bool (*select)(const char *name);
+} variants[] = {
+    {"cpu", "portable", select_isa},
+    {"cpu", "avx2", select_isa},
+    {"cpu", "avx512", select_isa},
+    {"cuda_emu", "forwards", select_order},
+    {"cuda_emu", "backwards", select_order},
+    {"cuda_emu", "shuffled", select_order},
+    {"cuda", "", always},
+};
+// clang-format on
+
+static const fl_backend_ops *backend = &fl_backend_cpu;
 static char backend_name[32];
 
 const fl_backend_ops *check_backend(int index)
 {
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const fl_backend_ops *found = fl_backend_find(variants[i].backend);
-        if (!found || (variants[i].isa && !fl_isa_select(variants[i].isa))) continue;
+        if (!found || !found->present() || !variants[i].select(variants[i].name)) continue;
         if (index-- > 0) continue;
         backend = found;
-        snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend,
-                 variants[i].isa ? variants[i].isa : "");
+        assert_int_equal(found->open(0), FL_OK);
+        snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend, variants[i].name);
         return found;
     }
     fl_isa_select(NULL);
@@ -92,6 +120,7 @@ static void check_guards(int index)
 
 void check_release(void)
 {
+    if (backend->status() != FL_OK) fail_msg("%s: %s", backend_name, fl_error_text());
     for (int i = 0; i < num_buffers; i++) {
         if (buffers[i].ops) {
             check_guards(i);

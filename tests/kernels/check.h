@@ -29,8 +29,8 @@
 const fl_backend_ops *check_backend(int index);
 const char *check_backend_name(void);
 
-/* Buffers in backend memory, filled with NaN (bytes 0xff), or with a copy of host values.  Valid
- * until check_release. */
+/* Buffers in backend memory, which only ops and the functions here may touch, filled with NaN
+ * (bytes 0xff), or with a copy of host values.  Valid until check_release. */
 float *check_floats(int64_t count);
 float *check_copy(const float *host, int64_t count);
 int32_t *check_ints(const int32_t *host, int64_t count); /* host NULL: filled with -1 */
