@@ -37,7 +37,7 @@ static const fl_conf_row rows[] = {
      "of the draws; same seed, same answers"},
 };
 static const fl_conf_row backend_rows[] = {
-    {"backend", FL_CONF_WORD, AT(backend), "auto", 0, 0, "auto|cpu",
+    {"backend", FL_CONF_WORD, AT(backend), "auto", 0, 0, "auto|cpu|cuda|cuda_emu",
      "where the mathematics runs; auto takes the best one present"},
     {"threads", FL_CONF_INT, AT(threads), "1", 1, 1024, NULL, "threads; answers do not depend on it"},
 };

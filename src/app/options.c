@@ -49,8 +49,9 @@ static const fl_conf_row lora_rows[] = {
      "and v_proj (Phi-3: qkv_proj)"},
 };
 static const fl_conf_row backend_rows[] = {
-    {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
-     "where the mathematics runs; auto takes the best one present"},
+    {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu|cuda|cuda_emu",
+     "where the mathematics runs; auto takes the best one present; cuda_emu is cuda's source run by "
+     "the host, for tests"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
 };

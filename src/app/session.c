@@ -48,8 +48,8 @@ static fl_status settle(fl_session *s, const char *dir)
 fl_status fl_session_open(fl_session *s, const fl_generate_options *options, const char *model_dir)
 {
     *s = (fl_session){.options = options};
-    const fl_backend_ops *ops = fl_backend_find(options->backend);
-    FL_ASSERT(ops);
+    const fl_backend_ops *ops;
+    FL_TRY(fl_backend_open(&ops, options->backend, 0));
     fl_backend_set_threads((int)options->threads);
     FL_TRY(fl_model_open(&s->model, model_dir, ops, 0));
     FL_TRY(fl_tokenizer_open(&s->tokenizer, model_dir));

@@ -32,5 +32,5 @@ fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int loca
 {
     *out = fl_backend_find(name);
     FL_CHECK(*out, FL_ERR_USAGE, "backend = \"%s\": this build has%s", name, names);
-    return (*out)->open(local_rank);
+    return local_rank < 0 ? FL_OK : (*out)->open(local_rank);
 }

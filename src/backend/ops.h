@@ -178,7 +178,8 @@ typedef struct fl_backend_ops {
 /* The registry: the backend of that name, or NULL when this build has none.  "auto" is the best one
  * that is present; it never means an emulation. */
 const fl_backend_ops *fl_backend_find(const char *name);
-/* Finds and opens it.  Errors: FL_ERR_USAGE when it is not in this build, those of `open`. */
+/* Finds and opens it; local_rank < 0: only finds it, for a rank that runs no ops.  Errors:
+ * FL_ERR_USAGE when it is not in this build, those of `open`. */
 fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int local_rank);
 /* Number of threads the kernels of this rank use; at least 1. */
 void fl_backend_set_threads(int threads);

@@ -62,6 +62,11 @@ const char *fl_transport_name(const fl_transport *transport)
     return transport->ops->name;
 }
 
+int fl_transport_local_rank(const fl_transport *transport)
+{
+    return transport->local_rank;
+}
+
 int fl_transport_rank(const fl_transport *transport)
 {
     return transport->rank;

@@ -41,6 +41,7 @@ void fl_transport_close(fl_transport *transport);
 const char *fl_transport_name(const fl_transport *transport); /* "mpi" */
 int fl_transport_rank(const fl_transport *transport);         /* [0, size) */
 int fl_transport_size(const fl_transport *transport);
+int fl_transport_local_rank(const fl_transport *transport); /* among those of this machine */
 
 /* The run id that every message carries from now on; 0 before.  The same on all ranks.
  * Not collective. */

@@ -208,6 +208,10 @@ static fl_status open_comm(fl_transport *transport, mpi_impl *impl)
     MPI_TRY(MPI_Comm_set_errhandler(impl->comm, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_rank(impl->comm, &transport->rank));
     MPI_TRY(MPI_Comm_size(impl->comm, &transport->size));
+    MPI_Comm machine;
+    MPI_TRY(MPI_Comm_split_type(impl->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine));
+    MPI_TRY(MPI_Comm_rank(machine, &transport->local_rank));
+    MPI_TRY(MPI_Comm_free(&machine));
     return FL_OK;
 }
 

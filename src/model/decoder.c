@@ -187,7 +187,7 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
     if (grads) fl_decoder_backward_layers(d, grads);
     d->keys = NULL;
     *loss = total.sum;
-    return FL_OK;
+    return d->ops->status();
 }
 
 static void store_losses(void *context, int64_t begin, const double *losses, int64_t n)
@@ -203,7 +203,7 @@ fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
     FL_TRY(load_targets(d, targets));
     fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
     all_losses(d, targets->N, false, store_losses, nll);
-    return FL_OK;
+    return d->ops->status();
 }
 
 fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const int32_t *rows,
@@ -219,5 +219,5 @@ fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const i
         fl_decoder_head(d, d->loss_rows + begin, n);
         d->ops->copy_out(out + (size_t)begin * V, d->logits, (size_t)n * V * sizeof(float));
     }
-    return FL_OK;
+    return d->ops->status();
 }

@@ -1,4 +1,4 @@
-/* Inside of fl_model, for model.c and model_quant.c only. */
+/* Inside of fl_model, for model*.c only. */
 #ifndef FL_MODEL_MODEL_INTERNAL_H
 #define FL_MODEL_MODEL_INTERNAL_H
 
@@ -7,6 +7,11 @@
 /* A tensor of floats of exactly this shape, all finite. */
 fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
                               const fl_tensor **out);
+
+/* Where the backend's kernels do not read the host's memory, *data (`bytes` of a file's map)
+ * becomes a copy in backend memory, which lives as long as the model.  Errors: FL_ERR_MEMORY. */
+fl_status fl_model_make_resident(fl_model *model, const void **data, size_t bytes);
+void fl_model_release_residents(fl_model *model);
 
 /* Bytes of quant_block that one layer takes in model->format; 0 for FL_STORED. */
 size_t fl_model_quant_bytes(const fl_model *model);

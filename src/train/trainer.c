@@ -209,7 +209,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
         counted++;
     }
     result->loss = counted ? sum / (double)counted : NAN;
-    return FL_OK;
+    return t->ops->status();
 }
 
 fl_status fl_trainer_gradient(fl_trainer *t, const fl_examples *examples, const uint32_t *indices,
