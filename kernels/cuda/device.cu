@@ -70,8 +70,9 @@ fl_status op_open(int local_rank)
 {
     if (is_open) return op_status();
     int count = 0;
-    if (!check(cudaGetDeviceCount(&count), "looking for a device")) return op_status();
-    FL_CHECK(count > 0, FL_ERR_UNSUPPORTED, "%s backend: no device", FL_DEVICE_NAME);
+    cudaError_t error = cudaGetDeviceCount(&count);
+    FL_CHECK(error == cudaSuccess && count > 0, FL_ERR_UNSUPPORTED, "%s backend: no device: %s",
+             FL_DEVICE_NAME, cudaGetErrorString(error));
     int device = local_rank % count;
     is_open = check(cudaSetDevice(device), "choosing the device") &&
               check(cudaDeviceGetAttribute(&num_processors, cudaDevAttrMultiProcessorCount, device),

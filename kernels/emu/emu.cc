@@ -29,7 +29,7 @@ static Slot slots[MAX_THREADS];
 static Thread threads[MAX_THREADS];
 static Fibre scheduler;
 static const Launch *running;
-static int num_threads, num_ended;
+static int num_threads, num_ended, block_arrived, warp_arrived[MAX_THREADS / WARP];
 static uint64_t order, draws;
 static bool has_fault;
 static const void *host_stack; // AddressSanitizer's description of the host's stack
@@ -114,54 +114,46 @@ void fault_and_leave(const char *what)
     __builtin_unreachable();
 }
 
-void wait_for_block(const char *site)
-{
-    self->state = State::AT_BLOCK;
-    self->site = site;
-    leave();
-}
-
-const Thread *exchange(unsigned mask, uint64_t value, bool orders, const char *site)
-{
-    if (mask != ~0u) fault_and_leave("a mask that leaves lanes out is not emulated");
-    self->given[self->parity] = value;
-    self->parity ^= 1;
-    self->state = State::AT_WARP;
-    self->site = site;
-    self->orders = orders;
-    leave();
-    return self - lane();
-}
-
 static bool same_site(const char *a, const char *b)
 {
     return a == b || strcmp(a, b) == 0;
 }
 
-/* Lets threads first .. first+count-1 go on when all of them wait in that state at one place. */
-static bool release(int first, int count, State state)
+/* The running thread comes to a barrier of `count` threads from `first` on, *arrived of which are
+ * there.  The last one lets all go on, itself at once, if they are all at one place. */
+static bool meet(Thread *first, int count, int *arrived, State state, const char *site)
 {
-    for (int i = first; i < first + count; i++)
-        if (threads[i].state != state || !same_site(threads[i].site, threads[first].site))
-            return false;
-    for (int i = first; i < first + count; i++)
-        threads[i].state = State::READY;
+    self->state = state;
+    self->site = site;
+    if (++*arrived < count) return false;
+    for (int i = 0; i < count; i++)
+        if (first[i].state != state || !same_site(first[i].site, site)) return false;
+    *arrived = 0;
+    for (int i = 0; i < count; i++)
+        first[i].state = State::READY;
     return true;
 }
 
-static bool release_all()
+void wait_for_block(const char *site)
 {
-    bool any = false;
-    for (int warp = 0; warp < num_threads / WARP; warp++) {
-        if (!release(warp * WARP, WARP, State::AT_WARP)) continue;
-        any = true;
-        if (threads[warp * WARP].orders) warp_passed(warp);
-    }
-    if (release(0, num_threads, State::AT_BLOCK)) {
-        any = true;
+    if (meet(threads, num_threads, &block_arrived, State::AT_BLOCK, site))
         block_passed();
-    }
-    return any;
+    else
+        leave();
+}
+
+const Thread *exchange(unsigned mask, uint64_t value, bool orders, const char *site)
+{
+    if (mask != ~0u) fault_and_leave("a mask that leaves lanes out is not emulated");
+    int warp = self->number / WARP;
+    Thread *lanes = threads + warp * WARP;
+    self->given[self->parity] = value;
+    self->parity ^= 1;
+    if (!meet(lanes, WARP, &warp_arrived[warp], State::AT_WARP, site))
+        leave();
+    else if (orders)
+        warp_passed(warp);
+    return lanes;
 }
 
 /* Nobody can go on: names one that waits, and one of its warp or block that does not come. */
@@ -196,10 +188,10 @@ static uint64_t draw()
     return z ^ (z >> 31);
 }
 
-/* i-th of n in the chosen order, for orders that are a rotation by `start` and an odd stride: a
+/* The numbers 0 .. count-1 in the chosen order: from `at` on in steps of `stride`, modulo count.  A
  * whole shuffle for every turn would cost more than the turn. */
 struct Turn {
-    uint64_t start, stride, count;
+    uint64_t at, stride, count;
 };
 
 static uint64_t greatest_divisor(uint64_t a, uint64_t b)
@@ -216,44 +208,56 @@ static Turn make_turn(uint64_t count)
 {
     if (order == 0) return {0, 1, count};
     if (order == 1) return {count - 1, count - 1, count}; // -1 modulo count
-    Turn turn = {draw() % count, 1 + draw() % count, count};
-    while (greatest_divisor(turn.stride, count) != 1)
-        turn.stride++;
-    return turn;
+    uint64_t stride = 1 + draw() % count;
+    while (greatest_divisor(stride, count) != 1)
+        stride++;
+    return {draw() % count, stride % count, count};
 }
 
-static uint64_t turn_at(const Turn &turn, uint64_t i)
+static uint64_t take_turn(Turn *turn)
 {
-    return (uint64_t)((turn.start + (unsigned __int128)turn.stride * i) % turn.count);
+    uint64_t at = turn->at, next = at + turn->stride;
+    turn->at = next < turn->count ? next : next - turn->count;
+    return at;
+}
+
+static void number_threads()
+{
+    for (int i = 0; i < num_threads; i++) {
+        unsigned n = (unsigned)i, x = block_size.x, y = block_size.y;
+        threads[i].index = dim3(n % x, n / x % y, n / x / y);
+        threads[i].number = i;
+    }
 }
 
 static void begin_block()
 {
-    num_ended = 0;
+    num_ended = block_arrived = 0;
+    for (int &arrived : warp_arrived)
+        arrived = 0;
     for (int i = 0; i < num_threads; i++) {
-        Thread *t = &threads[i];
-        unsigned n = (unsigned)i;
-        t->index = dim3(n % block_size.x, n / block_size.x % block_size.y,
-                        n / block_size.x / block_size.y);
-        t->number = i;
-        t->state = State::READY;
-        t->parity = 0;
+        threads[i].state = State::READY;
+        threads[i].parity = 0;
     }
     begin_shared(running->dynamic_bytes);
 }
 
+/* Turn after turn, until all threads have ended or none of them can go on. */
 static void run_block()
 {
     begin_block();
-    while (!has_fault) {
+    bool has_moved = true;
+    while (has_moved && !has_fault && num_ended < num_threads) {
         Turn turn = make_turn((uint64_t)num_threads);
+        has_moved = false;
         for (int i = 0; i < num_threads && !has_fault; i++) {
-            Thread *t = &threads[turn_at(turn, (uint64_t)i)];
-            if (t->state == State::READY) enter(t);
+            Thread *t = &threads[take_turn(&turn)];
+            if (t->state != State::READY) continue;
+            has_moved = true;
+            enter(t);
         }
-        if (num_ended == num_threads || has_fault) return;
-        if (!release_all()) report_divergence();
     }
+    if (!has_moved) report_divergence();
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
@@ -293,10 +297,11 @@ void run_launch(const Launch &launch)
     grid_size = launch.grid;
     num_threads = (int)volume(launch.block);
     has_fault = false;
+    number_threads();
     fl_emu_memory_open();
     Turn turn = make_turn(volume(launch.grid));
     for (uint64_t i = 0; i < turn.count && !has_fault; i++) {
-        uint64_t at = turn_at(turn, i);
+        uint64_t at = take_turn(&turn);
         block_index = dim3((unsigned)(at % grid_size.x), (unsigned)(at / grid_size.x % grid_size.y),
                            (unsigned)(at / grid_size.x / grid_size.y));
         run_block();

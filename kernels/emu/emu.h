@@ -40,7 +40,6 @@ struct Thread {
     int number; /* in the block */
     State state;
     const char *site;  /* of the barrier or exchange it waits at */
-    bool orders;       /* that is a __syncwarp */
     uint64_t given[2]; /* to the exchange with that parity */
     unsigned parity;
 };
