@@ -31,6 +31,7 @@ LIBRARIES = {
     r"libconfig\.h": ["src/base/"],
     r"jansson\.h": ["src/base/", "src/io/"],
     r"pcre2\.h": ["src/data/regex.c"],
+    r"sodium\.h": ["src/fed/privacy.c"],
     r"utf8proc\.h": ["src/data/"],
     r"zlib\.h": ["src/base/", "src/io/"],
     r"omp\.h": ["kernels/"],

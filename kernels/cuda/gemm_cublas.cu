@@ -1,15 +1,21 @@
-/* The seam on the device: cuBLASLt.  The algorithm of a shape is chosen once and kept, so that a
- * shape's bits are the same in every call; split sums that would add in no fixed order are not
- * allowed. */
+/* The seam on the device: cuBLASLt, opened when the first product is asked for: linked, it would
+ * make every start of a program that never sees a device ten times slower.  The algorithm of a
+ * shape is chosen once and kept, so that a shape's bits are the same in every call; split sums that
+ * would add in no fixed order are not allowed. */
 #include "kernels/cuda/linear.h"
 
 #include <cublasLt.h>
+#include <dlfcn.h>
 #include <stdio.h>
 
 namespace FL_DEVICE
 {
 
 enum : size_t { WORKSPACE_BYTES = 32 << 20 };
+#define FL_TEXT2(x)     #x
+#define FL_TEXT(x)      FL_TEXT2(x)
+#define FL_CUBLAS_MAJOR FL_TEXT(CUBLAS_VER_MAJOR)
+
 enum { NUM_PLANS = 512 }; /* a training step has some dozen shapes */
 
 /* What an algorithm depends on. */
@@ -29,6 +35,27 @@ struct Plan {
     cublasLtMatmulAlgo_t algorithm;
 };
 
+/* The functions that are called. */
+#define FL_BLAS_FUNCTIONS(X)                \
+    X(cublasLtCreate)                       \
+    X(cublasLtGetStatusName)                \
+    X(cublasLtMatmul)                       \
+    X(cublasLtMatmulAlgoGetHeuristic)       \
+    X(cublasLtMatmulDescCreate)             \
+    X(cublasLtMatmulDescDestroy)            \
+    X(cublasLtMatmulDescSetAttribute)       \
+    X(cublasLtMatmulPreferenceCreate)       \
+    X(cublasLtMatmulPreferenceDestroy)      \
+    X(cublasLtMatmulPreferenceSetAttribute) \
+    X(cublasLtMatrixLayoutCreate)           \
+    X(cublasLtMatrixLayoutDestroy)
+
+static struct {
+#define X(name) decltype(&::name) name;
+    FL_BLAS_FUNCTIONS(X)
+#undef X
+} blas;
+
 static cublasLtHandle_t handle;
 static Plan plans[NUM_PLANS];
 
@@ -36,7 +63,7 @@ static bool check_blas(cublasStatus_t status, const char *what)
 {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
     char text[160];
-    snprintf(text, sizeof text, "cuBLASLt, %s: %s", what, cublasLtGetStatusName(status));
+    snprintf(text, sizeof text, "cuBLASLt, %s: %s", what, blas.cublasLtGetStatusName(status));
     fail_op(FL_ERR_INTERNAL, text);
     return false;
 }
@@ -75,9 +102,9 @@ static uint64_t hash_of(const PlanKey &key)
 
 static void drop(Plan *plan)
 {
-    if (plan->operation) cublasLtMatmulDescDestroy(plan->operation);
+    if (plan->operation) blas.cublasLtMatmulDescDestroy(plan->operation);
     for (cublasLtMatrixLayout_t layout : {plan->a, plan->b, plan->c})
-        if (layout) cublasLtMatrixLayoutDestroy(layout);
+        if (layout) blas.cublasLtMatrixLayoutDestroy(layout);
     memset(plan, 0, sizeof *plan);
 }
 
@@ -85,22 +112,24 @@ static bool set_transposed(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAtt
                            bool transposed)
 {
     cublasOperation_t word = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    return check_blas(cublasLtMatmulDescSetAttribute(operation, which, &word, sizeof word),
+    return check_blas(blas.cublasLtMatmulDescSetAttribute(operation, which, &word, sizeof word),
                       "a description");
 }
 
 static bool make_layout(cublasLtMatrixLayout_t *out, cudaDataType_t type, int64_t rows,
                         int64_t cols, int64_t stride)
 {
-    return check_blas(cublasLtMatrixLayoutCreate(out, type, (uint64_t)rows, (uint64_t)cols, stride),
-                      "a layout");
+    return check_blas(
+        blas.cublasLtMatrixLayoutCreate(out, type, (uint64_t)rows, (uint64_t)cols, stride),
+        "a layout");
 }
 
 static bool describe(Plan *plan, const fl_blas_gemm &g)
 {
     cudaDataType_t type = g.dtype == FL_BF16 ? CUDA_R_16BF : CUDA_R_32F;
-    return check_blas(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-                      "a description") &&
+    return check_blas(
+               blas.cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+               "a description") &&
            set_transposed(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, g.trans_a) &&
            set_transposed(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, g.trans_b) &&
            make_layout(&plan->a, type, g.trans_a ? g.k : g.m, g.trans_a ? g.m : g.k, g.lda) &&
@@ -112,8 +141,9 @@ template <class T>
 static bool prefer(cublasLtMatmulPreference_t preference,
                    cublasLtMatmulPreferenceAttributes_t which, T value)
 {
-    return check_blas(cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value),
-                      "a preference");
+    return check_blas(
+        blas.cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value),
+        "a preference");
 }
 
 /* The heuristic's first choice among those with sums in a fixed order. */
@@ -122,7 +152,7 @@ static bool choose_algorithm(Plan *plan)
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
-    if (!check_blas(cublasLtMatmulPreferenceCreate(&preference), "a preference")) return false;
+    if (!check_blas(blas.cublasLtMatmulPreferenceCreate(&preference), "a preference")) return false;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     uint32_t alignment = (uint32_t)plan->key.alignment;
     bool is_fine =
@@ -132,19 +162,37 @@ static bool choose_algorithm(Plan *plan)
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment) &&
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment) &&
         prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment) &&
-        check_blas(cublasLtMatmulAlgoGetHeuristic(handle, plan->operation, plan->a, plan->b,
-                                                  plan->c, plan->c, preference, 1, &found, &count),
+        check_blas(blas.cublasLtMatmulAlgoGetHeuristic(handle, plan->operation, plan->a, plan->b,
+                                                       plan->c, plan->c, preference, 1, &found,
+                                                       &count),
                    "no algorithm for a product");
-    cublasLtMatmulPreferenceDestroy(preference);
+    blas.cublasLtMatmulPreferenceDestroy(preference);
     if (is_fine && count == 0) fail_op(FL_ERR_INTERNAL, "cuBLASLt: no algorithm for a product");
     if (!is_fine || count == 0) return false;
     plan->algorithm = found.algo;
     return true;
 }
 
+static bool open_library()
+{
+    static const char name[] = "libcublasLt.so." FL_CUBLAS_MAJOR;
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    bool is_whole = library != nullptr;
+#define X(function)                                       \
+    if (is_whole) {                                       \
+        void *address = dlsym(library, #function);        \
+        memcpy(&blas.function, &address, sizeof address); \
+        is_whole = address != nullptr;                    \
+    }
+    FL_BLAS_FUNCTIONS(X)
+#undef X
+    if (!is_whole) fail_op(FL_ERR_UNSUPPORTED, dlerror());
+    return is_whole && check_blas(blas.cublasLtCreate(&handle), "starting");
+}
+
 static Plan *plan_for(const fl_blas_gemm &g)
 {
-    if (!handle && !check_blas(cublasLtCreate(&handle), "starting")) return nullptr;
+    if (!handle && !open_library()) return nullptr;
     PlanKey key = key_of(g);
     Plan *plan = &plans[hash_of(key) % NUM_PLANS];
     if (plan->is_made && memcmp(&plan->key, &key, sizeof key) == 0) return plan;
@@ -160,9 +208,9 @@ void run_gemm(const fl_blas_gemm &gemm)
     Plan *plan = plan_for(gemm);
     void *workspace = scratch(SCRATCH_LIBRARY, WORKSPACE_BYTES);
     if (!plan || !workspace) return;
-    check_blas(cublasLtMatmul(handle, plan->operation, &gemm.alpha, gemm.a, plan->a, gemm.b,
-                              plan->b, &gemm.beta, gemm.c, plan->c, gemm.c, plan->c,
-                              &plan->algorithm, workspace, WORKSPACE_BYTES, stream()),
+    check_blas(blas.cublasLtMatmul(handle, plan->operation, &gemm.alpha, gemm.a, plan->a, gemm.b,
+                                   plan->b, &gemm.beta, gemm.c, plan->c, gemm.c, plan->c,
+                                   &plan->algorithm, workspace, WORKSPACE_BYTES, stream()),
                "a product");
 }
 

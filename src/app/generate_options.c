@@ -13,8 +13,8 @@ static const fl_conf_row rows[] = {
     {"prompt", FL_CONF_STRING, AT(prompt), "", 0, 0, NULL, "one prompt"},
     {"file", FL_CONF_STRING, AT(file), "", 0, 0, NULL,
      "file of prompts: one a line, or JSON Lines with prompt or instruction; also .gz"},
-    {"template", FL_CONF_WORD, AT(template), "alpaca", 0, 0, "alpaca|vicuna|none",
-     "text around each prompt; with --chat the conversation, vicuna unless set"},
+    {"template", FL_CONF_STRING, AT(template), "alpaca", 0, 0, NULL,
+     "text around each prompt, or none; with --chat the conversation, vicuna unless set"},
     {"chat", FL_CONF_BOOL, AT(chat), "false", 0, 0, NULL,
      "keep a conversation with lines from the terminal; /reset forgets it, /quit ends"},
     {"json", FL_CONF_BOOL, AT(json), "false", 0, 0, NULL,
@@ -43,27 +43,17 @@ static const fl_conf_row backend_rows[] = {
 };
 // clang-format on
 
-enum { NUM_GROUPS = 2 };
+enum { NUM_GROUPS = 3 };
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
 static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_generate_options *options)
 {
     groups[0] = (fl_conf_group){"generate", "what is answered and how", rows, COUNT(rows), options};
     groups[1] =
+        (fl_conf_group){"chat", "the conversation format of template = custom", fl_custom_rows,
+                        fl_custom_row_count, options ? &options->custom : NULL};
+    groups[2] =
         (fl_conf_group){"backend", "where it runs", backend_rows, COUNT(backend_rows), options};
-}
-
-/* A shell passes a line break on only with tricks, and stop strings often have one. */
-static void unescape(char *text)
-{
-    char *to = text;
-    for (const char *from = text; *from; from++) {
-        char c = *from;
-        if (c == '\\' && (from[1] == 'n' || from[1] == 't' || from[1] == '\\'))
-            c = *++from == 'n' ? '\n' : *from == 't' ? '\t' : '\\';
-        *to++ = c;
-    }
-    *to = 0;
 }
 
 static fl_status add_stop(fl_generate_options *o, const char *text)
@@ -72,7 +62,7 @@ static fl_status add_stop(fl_generate_options *o, const char *text)
     FL_CHECK(text && text[0], FL_ERR_USAGE, "command line: --stop needs a text");
     FL_TRY(fl_grow(&o->stops, &o->stop_capacity, o->num_stops + 1, sizeof *o->stops));
     FL_TRY(fl_arena_text(o->arena, &copy, text, strlen(text)));
-    unescape(copy);
+    fl_unescape(copy); /* a shell passes a line break on only with tricks */
     o->stops[o->num_stops++] = copy;
     return FL_OK;
 }
@@ -99,9 +89,9 @@ static fl_status check(fl_generate_options *o)
     int sources = fl_conf_is_set(o->conf, "prompt") + (o->file[0] != 0) + o->chat;
     FL_CHECK(sources <= 1, FL_ERR_USAGE, "only one of prompt, file and chat can be given");
     if (o->chat && !fl_conf_is_set(o->conf, "template")) o->template = "vicuna";
-    FL_CHECK(!o->chat || strcmp(o->template, "none") != 0, FL_ERR_USAGE,
-             "a chat needs a conversation: template alpaca or vicuna");
-    return FL_OK;
+    const bool is_plain = strcmp(o->template, "none") == 0;
+    FL_CHECK(!o->chat || !is_plain, FL_ERR_USAGE, "a chat needs a conversation, not template none");
+    return is_plain ? FL_OK : fl_text_format_check(o->template, &o->custom);
 }
 
 fl_status fl_generate_options_load(fl_generate_options *out, int argc, char **argv)

@@ -4,6 +4,7 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
+#include "data/text_format.h"
 
 typedef struct fl_generate_options {
     const char *adapter, *prompt, *file, *template;
@@ -17,6 +18,7 @@ typedef struct fl_generate_options {
     const char **stops; /* [num_stops] the values of --stop, with \n, \t and \\ replaced */
     size_t num_stops, stop_capacity;
     fl_arena *arena;
+    fl_custom_format custom;
     fl_conf *conf; /* owns the other texts */
 } fl_generate_options;
 

@@ -1,7 +1,5 @@
 #include "app/options.h"
 
-#include "base/file.h"
-#include "fed/agree.h"
 #include "fed/algorithm.h"
 
 #include <stddef.h>
@@ -23,13 +21,27 @@ static const fl_conf_row model_rows[] = {
 };
 static const fl_conf_row data_rows[] = {
     {"dataset_name", FL_CONF_STRING, DATA(dataset_name), "", 0, 0, NULL,
-     "file of training records: JSON or JSON Lines, also .gz"},
+     "file of training records (JSON, JSON Lines, CSV, also .gz), a folder of such files, or a name "
+     "that the reference knows; docs/data.md"},
+    {"dataset_kind", FL_CONF_WORD, DATA(dataset.kind), "auto", 0, 0, FL_DATASET_KINDS,
+     "what the records' fields mean; auto: by the fields of the first record"},
+    {"instruction_field", FL_CONF_STRING, DATA(dataset.instruction_field), "", 0, 0, NULL,
+     "for other fields: the one that asks"},
+    {"input_field", FL_CONF_STRING, DATA(dataset.input_field), "", 0, 0, NULL,
+     "the one that is added to it after a space; may be missing"},
+    {"response_field", FL_CONF_STRING, DATA(dataset.response_field), "", 0, 0, NULL,
+     "the one that answers"},
     {"local_data_dir", FL_CONF_STRING, DATA(local_data_dir), "", 0, 0, NULL,
      "text put in front of dataset_name as it is"},
     {"dataset_sample", FL_CONF_INT, DATA(dataset_sample), "20000", 0, 4294967295.0, NULL,
      "records kept after the first shuffle; 0 = all"},
-    {"template", FL_CONF_WORD, DATA(template), "alpaca", 0, 0, "alpaca|vicuna",
-     "text around instruction and response"},
+    {"label_field", FL_CONF_STRING, DATA(dataset.label_field), "domain", 0, 0, NULL,
+     "field of a record that split_strategy dirichlet and domain go by"},
+    {"client_field", FL_CONF_STRING, DATA(dataset.client_field), "client", 0, 0, NULL,
+     "field that names a record's client, for split_strategy natural"},
+    {"template", FL_CONF_STRING, DATA(template), "alpaca", 0, 0, NULL,
+     "text around what is said: alpaca, vicuna, another name of docs/templates.md, chat (the model's "
+     "own), custom (the keys chat_...)"},
     {"seq_length", FL_CONF_INT, DATA(seq_length), "512", 1, 1048576, NULL,
      "tokens of an example at the most; longer ones lose their end"},
 };
@@ -47,6 +59,11 @@ static const fl_conf_row lora_rows[] = {
      "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
      "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
      "and v_proj (Phi-3: qkv_proj)"},
+    {"rank_pattern", FL_CONF_LIST, LORA(rank_pattern), "", 0, 0, NULL,
+     "modules with a rank of their own, EXPRESSION=RANK as in PEFT, the first that matches the end "
+     "of model.layers.0.self_attn.q_proj counts: q_proj=4"},
+    {"alpha_pattern", FL_CONF_LIST, LORA(alpha_pattern), "", 0, 0, NULL,
+     "modules with an alpha of their own, EXPRESSION=ALPHA likewise"},
 };
 static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu|cuda|cuda_emu",
@@ -79,7 +96,7 @@ static const fl_conf_row reference_rows[] = {
 // clang-format on
 
 #define COUNT(rows) (sizeof(rows) / sizeof(rows)[0])
-enum { NUM_GROUPS = 10 };
+enum { NUM_GROUPS = 11 };
 
 /* options = NULL: for texts only. */
 static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
@@ -90,6 +107,8 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
     const fl_conf_group joined[NUM_GROUPS] = {
         {"model", "the frozen base", model_rows, COUNT(model_rows), o ? &o->data : NULL},
         {"data", "training records", data_rows, COUNT(data_rows), o ? &o->data : NULL},
+        {"chat", "the conversation format of template = custom", fl_custom_rows,
+         fl_custom_row_count, o ? &o->custom : NULL},
         {"lora", "the adapter", lora_rows, COUNT(lora_rows), o ? &o->lora : NULL},
         {"train", "local training", fl_train_rows, fl_train_row_count, o ? &o->train : NULL},
         {"fed", "the federation", fed_rows, fed_row_count, o ? &o->fed : NULL},
@@ -103,35 +122,23 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_options *options)
     memcpy(groups, joined, sizeof joined);
 }
 
-/* The file's text, the same on all ranks. */
-static fl_status share_text(fl_buf *text, fl_transport *transport, const char *path)
-{
-    enum { MAX_CONFIG = 1 << 24 };
-    bool root = fl_transport_rank(transport) == 0;
-    FL_TRY(fl_agree(transport, root ? fl_file_read(text, path, MAX_CONFIG) : FL_OK));
-    uint64_t length = text->length;
-    FL_TRY(fl_transport_bcast(transport, 0, &length, sizeof length));
-    char *data;
-    FL_TRY(fl_alloc(&data, length + 1, 1));
-    if (root && length) memcpy(data, text->data, length);
-    fl_status status = fl_transport_bcast(transport, 0, data, length);
-    fl_buf_clear(text);
-    if (status == FL_OK) status = fl_buf_add(text, data, length);
-    fl_free(data);
-    return status;
-}
-
 static fl_status check(const fl_options *o)
 {
     FL_CHECK(o->data.model_name_or_path[0], FL_ERR_USAGE, "model_name_or_path is not set");
     FL_CHECK(o->data.dataset_name[0], FL_ERR_USAGE, "dataset_name is not set");
+    FL_TRY(fl_text_format_check(o->data.template, &o->custom));
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
     FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
              "load_in_8bit and load_in_4bit are both true: the base has one format");
-    /* the default of sample_clients gives way to a smaller num_clients; a wish does not */
-    FL_CHECK(o->fed.sample_clients <= o->fed.num_clients ||
+    return fl_options_check_clients(o);
+}
+
+/* The default of sample_clients gives way to a smaller num_clients; a wish does not. */
+fl_status fl_options_check_clients(const fl_options *o)
+{
+    FL_CHECK(o->fed.num_clients == 0 || o->fed.sample_clients <= o->fed.num_clients ||
                  !fl_conf_is_set(o->conf, "sample_clients"),
              FL_ERR_USAGE, "sample_clients = %lld is more than num_clients = %lld",
              (long long)o->fed.sample_clients, (long long)o->fed.num_clients);
@@ -168,18 +175,14 @@ static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int 
     return FL_OK;
 }
 
-fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *path, int argc,
-                          char *const *argv)
+fl_status fl_options_parse(fl_options *out, const char *path, const fl_buf *text, int argc,
+                           char *const *argv)
 {
     static fl_conf_group groups[NUM_GROUPS]; /* outlive the conf, once per process */
     *out = (fl_options){0};
     join_groups(groups, out);
-    fl_buf text = {0};
-    fl_status status = fl_conf_create(&out->conf, groups, NUM_GROUPS);
-    if (status == FL_OK) status = share_text(&text, transport, path);
-    if (status == FL_OK) status = fl_agree(transport, parse(out, path, &text, argc, argv));
-    fl_buf_fini(&text);
-    return status;
+    FL_TRY(fl_conf_create(&out->conf, groups, NUM_GROUPS));
+    return parse(out, path, text, argc, argv);
 }
 
 void fl_options_fini(fl_options *options)

@@ -2,6 +2,9 @@
 #include "app/run.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fed/participation.h"
+
+#include <math.h>
 
 /* Takes ownership of value.  A NULL value (out of memory) is noticed by the append. */
 static void set(json_t *object, const char *key, json_t *value)
@@ -64,22 +67,45 @@ static json_t *participation_object(const fl_round_result *r)
     return object;
 }
 
-fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
+static json_t *privacy_object(const fl_run *run)
 {
-    json_t *line = json_object(), *clients = json_array();
-    set(line, "event", json_string("round"));
-    set_int(line, "round", r->round + 1);
-    set_real(line, "loss", r->loss);
-    set_real(line, "learning_rate", r->learning_rate);
-    set_int(line, "tokens", r->tokens);
-    set(line, "seconds", seconds_object(r, seconds, run->seconds_save));
-    set_int(line, "bytes_down", (int64_t)r->bytes_down);
-    set_int(line, "bytes_up", (int64_t)r->bytes_up);
-    set_int(line, "peak_memory", (int64_t)r->peak_memory);
+    const fl_fed_config *fed = &run->options.fed;
+    bool accounted = fl_privacy_is_accounted(run->privacy);
+    json_t *object = json_object();
+    set_real(object, "epsilon", accounted ? run->state.epsilon : (double)NAN);
+    set_real(object, "delta", fed->dp_delta);
+    set_real(object, "clip", fed->dp_clip);
+    set_real(object, "noise_multiplier", fed->dp_noise_multiplier);
+    set_real(object, "sampling_rate",
+             (double)fl_participation_count(fed) / (double)fed->num_clients);
+    return object;
+}
+
+/* What single clients did; a private run does not tell. */
+static void add_clients(json_t *line, const fl_round_result *r)
+{
+    json_t *clients = json_array();
     set(line, "participation", participation_object(r));
     for (int64_t i = 0; i < r->num_clients; i++)
         json_array_append_new(clients, client_object(&r->reports[i]));
     set(line, "clients", clients);
+}
+
+fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
+{
+    bool private = fl_privacy_is_accounted(run->privacy);
+    json_t *line = json_object();
+    set(line, "event", json_string("round"));
+    set_int(line, "round", r->round + 1);
+    set_real(line, "loss", r->loss);
+    set_real(line, "learning_rate", r->learning_rate);
+    if (!private) set_int(line, "tokens", r->tokens);
+    set(line, "seconds", seconds_object(r, seconds, run->seconds_save));
+    set_int(line, "bytes_down", (int64_t)r->bytes_down);
+    set_int(line, "bytes_up", (int64_t)r->bytes_up);
+    set_int(line, "peak_memory", (int64_t)r->peak_memory);
+    if (run->privacy) set(line, "privacy", privacy_object(run));
+    if (!private) add_clients(line, r);
     fl_status status = fl_metrics_append(run->metrics, line);
     json_decref(line);
     return status;

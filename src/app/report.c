@@ -11,6 +11,7 @@ typedef struct history {
     json_t *first_eval, *last_eval; /* owned */
     double *loss;                   /* [rounds] */
     size_t rounds, capacity;
+    size_t with_loss; /* rounds */
 } history;
 
 static fl_status add_line(history *h, json_t *line)
@@ -24,6 +25,7 @@ static fl_status add_line(history *h, json_t *line)
     } else if (strcmp(event, "round") == 0) {
         FL_TRY(fl_grow(&h->loss, &h->capacity, h->rounds + 1, sizeof *h->loss));
         const json_t *loss = json_object_get(line, "loss");
+        h->with_loss += json_is_number(loss);
         h->loss[h->rounds++] = json_is_number(loss) ? json_number_value(loss) : (double)NAN;
     }
     return FL_OK;
@@ -131,7 +133,7 @@ static void say_answers(const json_t *before, const json_t *after)
 
 static fl_status say_all(const history *h, const char *dir)
 {
-    FL_TRY(say_losses(h));
+    if (h->with_loss) FL_TRY(say_losses(h)); /* private runs tell none */
     if (h->first_eval && h->last_eval) {
         say_scores(h->first_eval, h->last_eval);
         say_answers(h->first_eval, h->last_eval);

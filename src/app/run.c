@@ -28,6 +28,7 @@ static fl_status evaluate(fl_run *run, int64_t done)
     return fl_agree(run->transport, answers ? fl_record_eval(run, done, answers) : FL_OK);
 }
 
+/* What the clients did, but for private runs, which tell what it cost. */
 static void say_round(const fl_run *run, const fl_round_result *result, double seconds)
 {
     int64_t done = result->round + 1, all = run->options.fed.num_rounds;
@@ -38,8 +39,12 @@ static void say_round(const fl_run *run, const fl_round_result *result, double s
     if (result->num_answered < result->num_clients)
         snprintf(note, sizeof note, "  %lld of %lld clients answered",
                  (long long)result->num_answered, (long long)result->num_clients);
-    FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done, (long long)all,
-            result->loss, (double)result->tokens / seconds, text, note);
+    if (fl_privacy_is_accounted(run->privacy))
+        FL_INFO("round %lld/%lld  epsilon %.4g at delta %g  %s left", (long long)done,
+                (long long)all, run->state.epsilon, run->options.fed.dp_delta, text);
+    else
+        FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done,
+                (long long)all, result->loss, (double)result->tokens / seconds, text, note);
     fl_log_progress((double)done / (double)all, text);
 }
 
@@ -51,7 +56,9 @@ static fl_status run_round(fl_run *run, int64_t t)
     double rate =
         fl_cosine_lr(o->train.learning_rate, o->train.learning_rate_min, t, o->fed.num_rounds);
     fl_round_result result;
+    if (run->privacy) FL_TRY(fl_agree(run->transport, root ? fl_run_privacy_allows(run) : FL_OK));
     FL_TRY(fl_round_run(run->round, t, rate, &result));
+    if (root) fl_run_privacy_count(run, &result);
     double seconds = fl_clock_seconds() - start;
     FL_TRY(fl_agree(run->transport, root ? fl_record_round(run, &result, seconds) : FL_OK));
     if (eval_due(run, t + 1)) FL_TRY(evaluate(run, t + 1));

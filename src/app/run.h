@@ -2,8 +2,7 @@
 #ifndef FL_APP_RUN_H
 #define FL_APP_RUN_H
 
-#include "app/options.h"
-#include "fed/partition.h"
+#include "app/run_data.h"
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
@@ -15,19 +14,19 @@ typedef struct fl_run {
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
 
-    fl_tokenizer *tokenizer;
-    fl_dataset *dataset;
-    fl_examples *examples;
-    fl_partition partition;
+    fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
     double *cost;     /* [num_clients] expected tokens of a round */
     fl_eval_set eval_set;
 
     fl_model_config model_config;
     fl_lora_config lora;
+    fl_patterns rank_pattern, alpha_pattern; /* as in the options, in `texts` */
+    fl_arena *texts;
     fl_params adapter; /* the global one, host memory */
     const fl_algorithm *algorithm;
     fl_server_state server;
+    fl_privacy *privacy;           /* NULL without dp */
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
@@ -58,8 +57,24 @@ fl_status fl_run_describe(fl_run *run);
  * something else, or a run with other options), FL_ERR_IO, FL_ERR_INPUT. */
 fl_status fl_run_files_open(fl_run *run, bool fresh);
 void fl_run_files_close(fl_run *run); /* gives the folder free for other jobs */
+/* Rank 0: the checkpoint of the rounds done so far, where a run stops early. */
+fl_status fl_run_files_checkpoint(fl_run *run);
 /* Rank 0: adapter folder, checkpoint when due, state. */
 fl_status fl_run_files_save(fl_run *run, const fl_round_result *result);
+
+/* ---- privacy; all but the first do nothing without dp -------------------------------------- */
+
+/* Sets run->privacy.  Errors: FL_ERR_USAGE for what is not covered. */
+fl_status fl_run_privacy_open(fl_run *run);
+/* Says what the whole run costs. */
+void fl_run_privacy_describe(const fl_run *run);
+/* Rank 0, with the state just loaded and metrics.jsonl not yet cut: counts rounds that were
+ * interrupted after their result was known. */
+fl_status fl_run_privacy_resume(fl_run *run, const char *dir);
+/* Rank 0: FL_ERR_LIMIT, with a checkpoint, when the next round would pass the budget. */
+fl_status fl_run_privacy_allows(fl_run *run);
+/* Rank 0, after a round: counts it and takes out of the result what it may not tell. */
+void fl_run_privacy_count(fl_run *run, fl_round_result *result);
 
 /* Rank 0: lines of metrics.jsonl. */
 fl_status fl_record_round(fl_run *run, const fl_round_result *result, double seconds);

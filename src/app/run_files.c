@@ -268,6 +268,7 @@ static fl_status open_folder(fl_run *run, bool fresh, const fl_buf *config)
                  dir);
     FL_TRY(remove_all_leftovers(dir));
     FL_TRY(resume(run, dir, config));
+    FL_TRY(fl_run_privacy_resume(run, dir));
     FL_TRY(write_config(dir, config));
     FL_TRY(open_metrics(run, dir));
     return start_log(dir);
@@ -295,7 +296,9 @@ static fl_status save_adapter(const fl_run *run, const char *name)
                             .base_model = run->options.data.model_name_or_path,
                             .use_rslora = lora->use_rslora,
                             .target_modules = modules,
-                            .num_target_modules = num_modules};
+                            .num_target_modules = num_modules,
+                            .rank_pattern = run->rank_pattern,
+                            .alpha_pattern = run->alpha_pattern};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
     if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);
@@ -303,21 +306,29 @@ static fl_status save_adapter(const fl_run *run, const char *name)
     return status;
 }
 
+static bool checkpoint_due(const fl_run *run, int64_t done)
+{
+    return done % run->options.fed.save_model_freq == 0 || done == run->options.fed.num_rounds;
+}
+
 static fl_status save_checkpoint(const fl_run *run, int64_t done)
 {
-    bool due = done % run->options.fed.save_model_freq == 0 || done == run->options.fed.num_rounds;
-    if (!due) return FL_OK;
     char name[48];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)done);
     return save_adapter(run, name);
 }
 
+fl_status fl_run_files_checkpoint(fl_run *run)
+{
+    return run->state.round > 0 ? save_checkpoint(run, run->state.round) : FL_OK;
+}
+
 fl_status fl_run_files_save(fl_run *run, const fl_round_result *result)
 {
     double start = fl_clock_seconds();
+    FL_TRY(fl_metrics_sync(run->metrics)); /* the line counts a private round before it is seen */
     FL_TRY(save_adapter(run, "adapter"));
-    FL_TRY(save_checkpoint(run, result->round + 1));
-    FL_TRY(fl_metrics_sync(run->metrics));
+    if (checkpoint_due(run, result->round + 1)) FL_TRY(save_checkpoint(run, result->round + 1));
     FL_TRY(fl_state_add_round(&run->state, result->loss));
     run->state.metrics_bytes = fl_metrics_bytes(run->metrics);
     FL_TRY(fl_state_save(run->options.run.output_dir, &run->state));

@@ -12,22 +12,15 @@
 static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
-    const fl_template *template = fl_template_find(o->data.template);
-    fl_buf path = {0};
-    FL_TRY(fl_tokenizer_open(&run->tokenizer, o->data.model_name_or_path));
-    fl_status status = fl_buf_addf(&path, "%s%s", o->data.local_data_dir, o->data.dataset_name);
-    if (status == FL_OK) status = fl_dataset_load(&run->dataset, fl_buf_text(&path));
-    fl_buf_fini(&path);
-    FL_TRY(status);
-    FL_TRY(fl_examples_build(&run->examples, run->dataset, run->tokenizer, template,
-                             o->data.seq_length));
-    FL_CHECK(run->examples->num_targets > 0, FL_ERR_INPUT,
-             "%s: no example keeps a token of its response within seq_length = %lld",
-             o->data.dataset_name, (long long)o->data.seq_length);
-    if (run->examples->num_unmarked && fl_transport_rank(run->transport) == 0)
+    FL_TRY(fl_run_data_open(&run->data, &run->options));
+    const fl_dataset *dataset = run->data.dataset;
+    if (dataset->num_skipped && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu records were left out, %zu are there", dataset->num_skipped, dataset->count);
+    size_t lost = run->data.examples->num_unmarked;
+    if (lost && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
-                run->examples->num_unmarked, run->examples->count, (long long)o->data.seq_length);
-    return fl_eval_set_load(&run->eval_set, &o->eval, run->tokenizer, template);
+                lost, run->data.examples->count, (long long)o->data.seq_length);
+    return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
 /* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
@@ -41,21 +34,19 @@ static size_t examples_of_round(const fl_train_config *c, size_t client_size)
     return wanted;
 }
 
-static fl_status open_partition(fl_run *run)
+static fl_status open_clients(fl_run *run)
 {
     const fl_options *o = &run->options;
-    size_t num_clients = (size_t)o->fed.num_clients;
-    FL_TRY(fl_partition_iid(&run->partition, run->examples->count, (size_t)o->data.dataset_sample,
-                            num_clients, (uint64_t)o->train.seed));
+    size_t num_clients = run->data.partition.num_clients;
     FL_TRY(fl_alloc(&run->weight, num_clients, sizeof *run->weight));
     FL_TRY(fl_alloc(&run->cost, num_clients, sizeof *run->cost));
     double sequences = (double)o->train.batch_size * (double)o->train.max_steps *
                        (double)o->train.gradient_accumulation_steps;
     for (size_t k = 0; k < num_clients; k++) {
-        size_t size = fl_partition_size(&run->partition, k), tokens = 0;
+        size_t size = fl_partition_size(&run->data.partition, k), tokens = 0;
         for (size_t i = 0; i < size; i++)
             tokens += (size_t)fl_example_length(
-                run->examples, run->partition.indices[run->partition.offset[k] + i]);
+                run->data.examples, run->data.partition.indices[run->data.partition.offset[k] + i]);
         run->weight[k] = size;
         run->cost[k] = sequences * (double)tokens / (double)size;
         size_t examples = examples_of_round(&o->train, size);
@@ -65,27 +56,40 @@ static fl_status open_partition(fl_run *run)
     return fl_alloc(&run->positions, run->most_examples, sizeof *run->positions);
 }
 
+static fl_status set_patterns(fl_run *run)
+{
+    const fl_lora_options *o = &run->options.lora;
+    FL_TRY(fl_arena_create(&run->texts));
+    FL_TRY(fl_lora_parse_patterns(&run->rank_pattern, run->texts, "rank_pattern",
+                                  o->rank_pattern.items, o->rank_pattern.count, true));
+    FL_TRY(fl_lora_parse_patterns(&run->alpha_pattern, run->texts, "alpha_pattern",
+                                  o->alpha_pattern.items, o->alpha_pattern.count, false));
+    return fl_lora_set_patterns(&run->lora, &run->model_config, &run->rank_pattern,
+                                &run->alpha_pattern, true);
+}
+
 static fl_status open_adapter(fl_run *run)
 {
     const fl_options *o = &run->options;
     const char *dir = o->data.model_name_or_path;
     FL_TRY(fl_model_config_load(&run->model_config, dir));
-    FL_CHECK(fl_tokenizer_vocab_size(run->tokenizer) <= run->model_config.vocab_size, FL_ERR_INPUT,
-             "%s: the tokenizer has %d tokens, the model only %lld", dir,
-             fl_tokenizer_vocab_size(run->tokenizer), (long long)run->model_config.vocab_size);
+    FL_CHECK(fl_tokenizer_vocab_size(run->data.tokenizer) <= run->model_config.vocab_size,
+             FL_ERR_INPUT, "%s: the tokenizer has %d tokens, the model only %lld", dir,
+             fl_tokenizer_vocab_size(run->data.tokenizer), (long long)run->model_config.vocab_size);
     run->lora = (fl_lora_config){.r = o->lora.peft_lora_r,
                                  .alpha = (double)o->lora.peft_lora_alpha,
                                  .rslora = o->lora.use_rslora,
                                  .dropout = (float)o->lora.lora_dropout};
     FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
+    FL_TRY(set_patterns(run));
     return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
 }
 
 /* The longest sequence that training or an answer can reach. */
 static int64_t longest_sequence(const fl_run *run)
 {
-    int64_t longest = run->examples->max_length;
+    int64_t longest = run->data.examples->max_length;
     if (run->eval_set.count == 0) return longest;
     int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
     return answered > longest ? answered : longest;
@@ -116,7 +120,7 @@ static fl_status open_model(fl_run *run)
     fl_backend_set_threads((int)o->run.threads);
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
                             longest_sequence(run), format_asked(o)));
-    int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
+    int64_t prompt = run->eval_set.longest_prompt, example = run->data.examples->max_length;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
                                 .most_examples = run->most_examples};
     return fl_trainer_create(&run->trainer, run->model, &run->lora, &o->train, &limits);
@@ -128,7 +132,7 @@ static fl_status open_evaluator(fl_run *run)
     fl_eval_config *config = &run->options.eval;
     if (config->eval_batch > run->options.train.batch_size)
         config->eval_batch = run->options.train.batch_size; /* they share the workspace */
-    return fl_evaluator_create(&run->evaluator, &run->eval_set, config, run->tokenizer,
+    return fl_evaluator_create(&run->evaluator, &run->eval_set, config, run->data.tokenizer,
                                run->transport, decoder);
 }
 
@@ -139,14 +143,14 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
 {
     fl_run *run = context;
     const fl_options *o = &run->options;
-    size_t size = fl_partition_size(&run->partition, client);
+    size_t size = fl_partition_size(&run->data.partition, client);
     size_t count = examples_of_round(&o->train, size);
     FL_TRY(fl_participation_records(&o->fed, (uint64_t)o->train.seed, round, client, (uint32_t)size,
                                     (uint32_t)count, run->positions));
-    const uint32_t *records = run->partition.indices + run->partition.offset[client];
+    const uint32_t *records = run->data.partition.indices + run->data.partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.examples = run->examples,
+    fl_local_job job = {.examples = run->data.examples,
                         .indices = run->records,
                         .count = count,
                         .learning_rate = learning_rate,
@@ -168,6 +172,7 @@ static fl_status open_algorithm(fl_run *run)
     if (root && alias && strcmp(fed->fed_alg, alias) == 0)
         FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
                 run->algorithm->name);
+    FL_TRY(fl_run_privacy_open(run));
     return fl_server_state_init(&run->server, run->algorithm, fed, &run->adapter, root);
 }
 
@@ -181,6 +186,7 @@ static fl_status open_round(fl_run *run)
                         .cost = run->cost,
                         .global = &run->adapter,
                         .server = &run->server,
+                        .privacy = run->privacy,
                         .ops = run->ops,
                         .output_dir = run->options.run.output_dir,
                         .train_client = train_client,
@@ -190,8 +196,8 @@ static fl_status open_round(fl_run *run)
 
 static fl_status open_all(fl_run *run)
 {
-    static fl_status (*const steps[])(fl_run *) = {open_data,      open_partition, open_adapter,
-                                                   open_algorithm, open_model,     open_evaluator,
+    static fl_status (*const steps[])(fl_run *) = {open_data,      open_clients, open_adapter,
+                                                   open_algorithm, open_model,   open_evaluator,
                                                    open_round};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         FL_TRY(steps[i](run));
@@ -240,14 +246,14 @@ void fl_run_close(fl_run *run)
     fl_free(run->records);
     fl_free(run->positions);
     fl_server_state_fini(&run->server);
+    fl_privacy_destroy(run->privacy);
     fl_params_fini(&run->adapter);
+    fl_lora_fini(&run->lora);
+    fl_arena_destroy(run->texts);
     fl_eval_set_fini(&run->eval_set);
     fl_free(run->cost);
     fl_free(run->weight);
-    fl_partition_fini(&run->partition);
-    fl_examples_destroy(run->examples);
-    fl_dataset_destroy(run->dataset);
-    fl_tokenizer_close(run->tokenizer);
+    fl_run_data_close(&run->data);
     fl_options_fini(&run->options);
 }
 
@@ -262,7 +268,7 @@ static host_plan plan_host(const fl_run *run)
     host_plan plan = {0};
     if (!run->model) return plan;
     size_t activations, adapter;
-    int64_t prompt = run->eval_set.longest_prompt, example = run->examples->max_length;
+    int64_t prompt = run->eval_set.longest_prompt, example = run->data.examples->max_length;
     fl_trainer_plan(run->model, &run->lora, &run->options.train,
                     example > prompt ? example : prompt, run->adapter.count, &activations,
                     &adapter);
@@ -310,25 +316,27 @@ fl_status fl_run_describe(fl_run *run)
             (long long)run->model_config.num_layers, (double)plan.parameters / 1e6,
             megabytes(plan.weight_bytes), base_words(run).format);
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
-            o->data.dataset_name, run->dataset->count, run->dataset->kind,
-            (long long)run->examples->max_length, run->examples->num_targets,
-            run->examples->num_tokens);
+            o->data.dataset_name, run->data.dataset->count, run->data.dataset->kind,
+            (long long)run->data.examples->max_length, run->data.examples->num_targets,
+            run->data.examples->num_tokens);
     FL_INFO("adapter   LoRA r %lld, alpha %lld: trainable %zu of %.2f M parameters (%.3f %%)",
             (long long)o->lora.peft_lora_r, (long long)o->lora.peft_lora_alpha, run->adapter.count,
             (double)plan.parameters / 1e6,
             100.0 * (double)run->adapter.count /
                 (double)(plan.parameters + (int64_t)run->adapter.count));
-    FL_INFO("federation %s (%s): %lld clients, %lld per round, %lld rounds of %lld steps x %lld x "
-            "%lld",
-            o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
-            (long long)fl_participation_count(&o->fed), (long long)o->fed.num_rounds,
-            (long long)o->train.max_steps, (long long)o->train.gradient_accumulation_steps,
-            (long long)o->train.batch_size);
+    FL_INFO(
+        "federation %s (%s): %lld clients, %lld per round%s, %lld rounds of %lld steps x %lld x "
+        "%lld",
+        o->fed.fed_alg, o->fed.fed_variant, (long long)o->fed.num_clients,
+        (long long)fl_participation_count(&o->fed), run->privacy ? " on average" : "",
+        (long long)o->fed.num_rounds, (long long)o->train.max_steps,
+        (long long)o->train.gradient_accumulation_steps, (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
     FL_INFO("memory    per training rank: base %.1f MB (%s), activations %.1f MB, "
             "adapter with gradients and moments %.1f MB",
             megabytes(plan.weight_bytes), base_words(run).place, megabytes(plan.activation_bytes),
             megabytes(plan.adapter_bytes));
+    fl_run_privacy_describe(run);
     return FL_OK;
 }

@@ -23,6 +23,28 @@ static fl_status open_adapter(fl_session *s)
     return FL_OK;
 }
 
+/* What ends an answer besides the model's own tokens. */
+static fl_status gather_stops(fl_session *s)
+{
+    const fl_generate_options *o = s->options;
+    const fl_text_format *f = &s->format;
+    FL_TRY(fl_alloc(&s->stops, o->num_stops + f->num_stops, sizeof *s->stops));
+    for (size_t i = 0; i < o->num_stops; i++)
+        s->stops[s->num_stops++] = o->stops[i];
+    for (size_t i = 0; i < f->num_stops; i++)
+        s->stops[s->num_stops++] = f->stops[i];
+    return FL_OK;
+}
+
+static fl_status open_format(fl_session *s, const char *dir)
+{
+    const fl_generate_options *o = s->options;
+    s->is_plain = strcmp(o->template, "none") == 0;
+    if (!s->is_plain)
+        FL_TRY(fl_text_format_open(&s->format, o->template, &o->custom, s->tokenizer, dir));
+    return gather_stops(s);
+}
+
 static fl_status settle(fl_session *s, const char *dir)
 {
     const fl_generate_options *o = s->options;
@@ -53,6 +75,7 @@ fl_status fl_session_open(fl_session *s, const fl_generate_options *options, con
     fl_backend_set_threads((int)options->threads);
     FL_TRY(fl_model_open(&s->model, model_dir, ops, 0));
     FL_TRY(fl_tokenizer_open(&s->tokenizer, model_dir));
+    FL_TRY(open_format(s, model_dir));
     FL_TRY(settle(s, model_dir));
     return open_adapter(s);
 }
@@ -64,6 +87,9 @@ void fl_session_close(fl_session *s)
     fl_decoder_destroy(s->decoder);
     if (s->model) s->model->ops->release(s->live_adapter);
     fl_params_fini(&s->adapter);
+    fl_lora_fini(&s->lora);
+    fl_free(s->stops);
+    fl_text_format_fini(&s->format);
     fl_tokenizer_close(s->tokenizer);
     fl_model_close(s->model);
     *s = (fl_session){0};
@@ -98,8 +124,8 @@ void fl_session_describe(const fl_session *s, int64_t num_sequences, int64_t cap
             (long long)s->model->config.num_layers,
             (double)fl_model_parameter_count(s->model) / 1e6, megabytes(s->model->weight_bytes));
     if (s->live_adapter)
-        FL_INFO("adapter   LoRA r %lld, scale %g, %zu parameters", (long long)s->lora.r,
-                (double)fl_lora_scale(&s->lora), s->adapter.count);
+        FL_INFO("adapter   LoRA r %lld, alpha %g%s, %zu parameters", (long long)s->lora.r,
+                s->lora.alpha, s->lora.sizes ? " and others by pattern" : "", s->adapter.count);
     FL_INFO(
         "memory    activations %.1f MB, key/value cache %.1f MB for %lld sequences of %lld tokens",
         megabytes(fl_decoder_plan_bytes(s->model, &s->lora, &limits)),
@@ -124,8 +150,8 @@ fl_status fl_answer_begin(fl_answer *a, const fl_session *session, bool drops_sp
     if (a->most_new > room) a->most_new = room;
     a->prompt_length = a->count;
     a->finish = NULL;
-    a->stream.stops = session->options->stops;
-    a->stream.num_stops = session->options->num_stops;
+    a->stream.stops = session->stops;
+    a->stream.num_stops = session->num_stops;
     return fl_text_stream_start(&a->stream, session->tokenizer, a->ids, a->count, drops_space);
 }
 
@@ -146,7 +172,8 @@ fl_status fl_answer_choose(fl_answer *a, fl_session *session, int64_t s)
 {
     int32_t token;
     FL_TRY(next_token(a, session, s, &token));
-    if (fl_eos_ids_has(&session->eos, token)) {
+    if (fl_eos_ids_has(&session->eos, token) ||
+        fl_text_format_end(&session->format, &token, 1) == 0) {
         a->finish = "stop";
     } else {
         FL_TRY(fl_answer_add_ids(a, &token, 1));

@@ -11,11 +11,15 @@
 typedef struct fl_session {
     const fl_generate_options *options;
     fl_tokenizer *tokenizer;
+    fl_text_format format; /* of prompts and conversations, unless is_plain */
+    bool is_plain;         /* prompts as they are */
     fl_model *model;
     fl_lora_config lora;
-    fl_params adapter;    /* host memory; empty without an adapter */
-    float *live_adapter;  /* the same in backend memory, or NULL */
-    fl_eos_ids eos;       /* any of them ends an answer */
+    fl_params adapter;   /* host memory; empty without an adapter */
+    float *live_adapter; /* the same in backend memory, or NULL */
+    fl_eos_ids eos;      /* any of them ends an answer */
+    const char **stops;  /* [num_stops] texts that do; those of options and format */
+    size_t num_stops;
     fl_sampling sampling; /* from the options */
     int64_t max_length;   /* of prompt and answer */
     fl_decoder *decoder;

@@ -1,6 +1,5 @@
 /* All prompts, several at a time: when an answer is finished, the next prompt takes its place. */
 #include "app/session.h"
-#include "data/template.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,12 +9,11 @@ enum { MAX_BATCH = 256 };
 typedef struct batch {
     fl_session *session;
     const fl_prompts *prompts;
-    const fl_template *template; /* NULL: the prompt as it is */
-    fl_answer *answers;          /* [count] */
-    size_t owner[MAX_BATCH];     /* the answer that sequence s makes */
-    size_t started;              /* answers that have been begun */
-    size_t shown, printed;       /* answers that are printed; bytes of the next one */
-    bool is_headed;              /* the next one's prompt stands above it */
+    fl_answer *answers;      /* [count] */
+    size_t owner[MAX_BATCH]; /* the answer that sequence s makes */
+    size_t started;          /* answers that have been begun */
+    size_t shown, printed;   /* answers that are printed; bytes of the next one */
+    bool is_headed;          /* the next one's prompt stands above it */
     fl_buf text;
     fl_tokens tokens;
     int32_t *ids, *pos; /* packed prompts */
@@ -30,18 +28,20 @@ static fl_status encode(batch *b, size_t i)
     const char *prompt = b->prompts->texts[i];
     size_t length = strlen(prompt);
     fl_buf_clear(&b->text);
-    FL_TRY(b->template ? fl_template_render_prompt(&b->text, b->template, prompt, length)
-                       : fl_buf_add(&b->text, prompt, length));
-    FL_TRY(fl_tokenizer_encode(b->session->tokenizer, fl_buf_text(&b->text), b->text.length, true,
+    const fl_session *s = b->session;
+    const bool adds_special = s->is_plain || fl_text_format_adds_special(&s->format);
+    FL_TRY(s->is_plain ? fl_buf_add(&b->text, prompt, length)
+                       : fl_text_format_prompt(&s->format, &b->text, prompt, length));
+    FL_TRY(fl_tokenizer_encode(s->tokenizer, fl_buf_text(&b->text), b->text.length, adds_special,
                                &b->tokens));
     fl_answer *answer = &b->answers[i];
     answer->number = i;
     FL_TRY(fl_answer_add_ids(answer, b->tokens.ids, b->tokens.count));
     FL_CHECK(answer->count > 0, FL_ERR_INPUT, "prompt %zu has no tokens", i + 1);
-    FL_CHECK((int64_t)answer->count < b->session->max_length, FL_ERR_INPUT,
+    FL_CHECK((int64_t)answer->count < s->max_length, FL_ERR_INPUT,
              "prompt %zu has %zu tokens: there is no room for an answer within %lld", i + 1,
-             answer->count, (long long)b->session->max_length);
-    return fl_answer_begin(answer, b->session, b->template != NULL);
+             answer->count, (long long)s->max_length);
+    return fl_answer_begin(answer, s, !s->is_plain && fl_text_format_drops_space(&s->format));
 }
 
 /* *capacity = the longest that a prompt with its answer can become. */
@@ -153,9 +153,7 @@ static fl_status run(batch *b)
 
 fl_status fl_session_answer_all(fl_session *session, const fl_prompts *prompts)
 {
-    batch b = {.session = session,
-               .prompts = prompts,
-               .template = fl_template_find(session->options->template)};
+    batch b = {.session = session, .prompts = prompts};
     fl_status status = run(&b);
     for (size_t i = 0; b.answers && i < prompts->count; i++)
         fl_answer_fini(&b.answers[i]);

@@ -1,5 +1,5 @@
-/* A conversation: the model has seen everything up to the last token, so a turn only puts the new
- * message through it. */
+/* A conversation: every turn writes the whole of it as text and tokens, as training does, and puts
+ * through the model what the cache does not hold yet. */
 #include "app/session.h"
 #include "data/conversation.h"
 
@@ -9,34 +9,57 @@
 
 typedef struct chat {
     fl_session *session;
-    const fl_conversation *conversation;
+    const fl_conversation *format;
+    fl_turn *turns; /* [num_turns], texts in the arena */
+    size_t num_turns, turn_capacity;
+    fl_arena *arena;
     fl_answer answer; /* ids hold the whole conversation */
-    uint64_t turns;
+    uint64_t num_answers;
     fl_buf line, text;
     fl_tokens tokens;
 } chat;
 
 /* The cache keeps its memory. */
-static void forget(chat *c)
+static fl_status forget(chat *c)
 {
+    c->num_turns = 0;
     c->answer.count = 0;
     fl_generator_reset(c->session->generator);
+    fl_arena_destroy(c->arena);
+    c->arena = NULL;
+    return fl_arena_create(&c->arena);
 }
 
-/* Appends the tokens of the message and of what stands around it. */
-static fl_status add_message(chat *c, const char *message, size_t length)
+static fl_status add_turn(chat *c, fl_role role, const char *text, size_t length)
 {
-    fl_session *s = c->session;
-    bool is_first = c->answer.count == 0;
-    const char *eos = fl_tokenizer_special_text(s->tokenizer, FL_SPECIAL_EOS);
+    char *copy;
+    FL_TRY(fl_arena_text(c->arena, &copy, text, length));
+    FL_TRY(fl_grow(&c->turns, &c->turn_capacity, c->num_turns + 1, sizeof *c->turns));
+    c->turns[c->num_turns++] = (fl_turn){.role = role, .text = copy, .length = length};
+    return FL_OK;
+}
+
+/* c->tokens = the conversation up to where the next answer begins. */
+static fl_status encode(chat *c)
+{
     fl_buf_clear(&c->text);
-    /* the eos token stays in the text, so that the pieces behind it come out as they do when the
-     * whole conversation is encoded */
-    if (!is_first && eos) FL_TRY(fl_buf_add_text(&c->text, eos));
-    FL_TRY(fl_conversation_turn(&c->text, c->conversation, is_first, message, length));
-    FL_TRY(fl_tokenizer_encode(s->tokenizer, fl_buf_text(&c->text), c->text.length, is_first,
-                               &c->tokens));
-    return fl_answer_add_ids(&c->answer, c->tokens.ids, c->tokens.count);
+    FL_TRY(fl_conversation_render(&c->text, c->format, c->turns, c->num_turns, true, NULL));
+    return fl_tokenizer_encode(c->session->tokenizer, fl_buf_text(&c->text), c->text.length,
+                               !c->format->has_bos, &c->tokens);
+}
+
+/* How many tokens in front are in the cache.  An answer may come back from its text as other
+ * tokens, a stop string may have cut it, and its last token was never put through the model. */
+static size_t count_seen(const chat *c)
+{
+    const fl_generator *g = c->session->generator;
+    const fl_answer *a = &c->answer;
+    if (fl_generator_count(g) == 0) return 0;
+    size_t limit = (size_t)fl_generator_length(g, 0), seen = 0;
+    if (limit > c->tokens.count - 1) limit = c->tokens.count - 1; /* one has to give logits */
+    while (seen < limit && a->ids[seen] == c->tokens.ids[seen])
+        seen++;
+    return seen;
 }
 
 /* Puts what the model has not seen yet through it. */
@@ -44,37 +67,19 @@ static fl_status feed(chat *c)
 {
     fl_generator *g = c->session->generator;
     fl_answer *a = &c->answer;
-    if (fl_generator_count(g) > 0) {
-        int64_t seen = fl_generator_length(g, 0);
-        return fl_generator_extend(g, 0, a->ids + seen, (int64_t)a->count - seen);
+    const size_t seen = count_seen(c);
+    a->count = 0;
+    FL_TRY(fl_answer_add_ids(a, c->tokens.ids, c->tokens.count));
+    if (seen > 0) {
+        if (fl_generator_length(g, 0) > (int64_t)seen) fl_generator_rewind(g, 0, (int64_t)seen);
+        return fl_generator_extend(g, 0, a->ids + seen, (int64_t)(a->count - seen));
     }
+    fl_generator_reset(g);
     const int32_t cu[] = {0, (int32_t)a->count};
     fl_tokens_view prompt = {.ids = a->ids, .cu = cu, .S = 1, .T = (int64_t)a->count};
     return fl_generator_add(g, &prompt);
 }
 
-/* An answer that a stop string ended goes on in the model's tokens; the conversation keeps those
- * whose text was shown. */
-static fl_status cut_tokens(chat *c)
-{
-    fl_answer *a = &c->answer;
-    fl_text_stream again = {0};
-    size_t kept = a->prompt_length, shown = a->stream.text.length;
-    bool drops_space = true;
-    fl_status status =
-        fl_text_stream_start(&again, c->session->tokenizer, a->ids, a->prompt_length, drops_space);
-    for (; status == FL_OK && kept < a->count; kept++) {
-        status = fl_text_stream_add(&again, a->ids[kept]);
-        if (again.text.length > shown) break;
-    }
-    fl_text_stream_fini(&again);
-    a->count = kept;
-    fl_generator *g = c->session->generator;
-    if (fl_generator_length(g, 0) > (int64_t)kept) fl_generator_rewind(g, 0, (int64_t)kept);
-    return status;
-}
-
-/* The last token is not put through the model: the next turn brings it along. */
 static fl_status make_answer(chat *c)
 {
     fl_session *s = c->session;
@@ -87,7 +92,7 @@ static fl_status make_answer(chat *c)
         if (a->finish) break;
         FL_TRY(fl_generator_step(s->generator, &a->ids[a->count - 1]));
     }
-    return a->stream.is_stopped ? cut_tokens(c) : FL_OK;
+    return add_turn(c, FL_ROLE_ASSISTANT, a->stream.text.data, a->stream.text.length);
 }
 
 /* A message that does not fit leaves the conversation as it was. */
@@ -95,19 +100,19 @@ static fl_status take_turn(chat *c, const char *message, size_t length)
 {
     fl_session *s = c->session;
     fl_answer *a = &c->answer;
-    size_t before = a->count;
-    FL_TRY(add_message(c, message, length));
-    if ((int64_t)a->count >= s->max_length) {
+    FL_TRY(add_turn(c, FL_ROLE_USER, message, length));
+    FL_TRY(encode(c));
+    if ((int64_t)c->tokens.count >= s->max_length) {
         fprintf(stderr,
                 "the conversation would have %zu tokens, with an answer more than the %lld there "
                 "is room for; /reset begins a new one\n",
-                a->count, (long long)s->max_length);
-        a->count = before;
+                c->tokens.count, (long long)s->max_length);
+        c->num_turns--;
         return FL_OK;
     }
     FL_TRY(feed(c));
-    a->number = c->turns++;
-    FL_TRY(fl_answer_begin(a, s, true));
+    a->number = c->num_answers++;
+    FL_TRY(fl_answer_begin(a, s, fl_conversation_drops_space(c->format)));
     FL_TRY(make_answer(c));
     if (s->options->json) return fl_answer_print_json(a, message, length);
     putchar('\n');
@@ -119,7 +124,7 @@ static fl_status read_line(chat *c, bool *found)
 {
     char piece[1024];
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
-        printf("\n%s: ", c->conversation->user);
+        fputs("\n> ", stdout);
         fflush(stdout);
     }
     fl_buf_clear(&c->line);
@@ -137,13 +142,14 @@ static fl_status read_line(chat *c, bool *found)
 static fl_status converse(chat *c)
 {
     FL_TRY(fl_session_prepare(c->session, 1, c->session->max_length));
+    FL_TRY(forget(c));
     for (;;) {
         bool found;
         FL_TRY(read_line(c, &found));
         const char *line = fl_buf_text(&c->line);
         if (!found || strcmp(line, "/quit") == 0) return FL_OK;
         if (strcmp(line, "/reset") == 0)
-            forget(c);
+            FL_TRY(forget(c));
         else if (line[0])
             FL_TRY(take_turn(c, line, c->line.length));
     }
@@ -151,12 +157,13 @@ static fl_status converse(chat *c)
 
 fl_status fl_session_chat(fl_session *session)
 {
-    chat c = {.session = session, .conversation = fl_conversation_find(session->options->template)};
-    FL_ASSERT(c.conversation);
+    chat c = {.session = session, .format = &session->format.conversation};
     fl_status status = converse(&c);
     fl_answer_fini(&c.answer);
     fl_buf_fini(&c.line);
-    fl_tokens_fini(&c.tokens);
     fl_buf_fini(&c.text);
+    fl_tokens_fini(&c.tokens);
+    fl_free(c.turns);
+    fl_arena_destroy(c.arena);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "app/train_program.h"
 
+#include "app/options_load.h"
 #include "app/program.h"
 #include "app/run.h"
 #include "fed/agree.h"
@@ -22,7 +23,8 @@ static const char usage[] =
     "  --fresh            start over: remove the run that output_dir holds\n"
     "\n"
     "The same command started again continues where the run was, whatever stopped it.\n"
-    "Exit codes: 0 done, 1 the run failed, 2 bad usage, config or input.\n";
+    "Exit codes: 0 done, 1 the run failed, 2 bad usage, config or input,\n"
+    "3 stopped by a declared limit.\n";
 
 static const fl_program program = {.name = "fedllm_mpi",
                                    .usage = usage,

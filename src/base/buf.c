@@ -69,3 +69,15 @@ const char *fl_trim(const char *text, size_t *length)
         --*length;
     return text;
 }
+
+void fl_unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        char c = *from;
+        if (c == '\\' && (from[1] == 'n' || from[1] == 't' || from[1] == '\\'))
+            c = *++from == 'n' ? '\n' : *from == 't' ? '\t' : '\\';
+        *to++ = c;
+    }
+    *to = 0;
+}

@@ -21,4 +21,7 @@ fl_status fl_buf_addf(fl_buf *buf, const char *format, ...) __attribute__((forma
 /* The text without white space at its ends: a pointer into it; *length follows. */
 const char *fl_trim(const char *text, size_t *length);
 
+/* Puts line break, tabulator and backslash where "\n", "\t" and "\\" stand, in place. */
+void fl_unescape(char *text);
+
 #endif

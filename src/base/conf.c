@@ -254,6 +254,7 @@ static void store(const conf_value *value)
         memcpy(field, &value->number, sizeof value->number);
         break;
     case FL_CONF_STRING:
+    case FL_CONF_TEXT:
     case FL_CONF_WORD:
         memcpy(field, &value->text, sizeof value->text);
         break;

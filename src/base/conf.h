@@ -19,6 +19,8 @@ typedef enum fl_conf_type {
     FL_CONF_INT,    /* int64_t */
     FL_CONF_FLOAT,  /* double */
     FL_CONF_STRING, /* const char *, owned by the fl_conf */
+    FL_CONF_TEXT,   /* the same, and may hold line breaks and tabulators; "\n", "\t" and "\\" stand
+                       for them in a file, as in all its strings, and on the command line */
     FL_CONF_WORD,   /* const char *, one of row->words, or a word followed by digits where the list
                        has it with a closing '#' ("local#" takes local0, local12) */
     FL_CONF_LIST    /* fl_conf_list: list of strings; in a file ["a", "b"] or "a,b" */
@@ -80,6 +82,11 @@ bool fl_conf_is_set(const fl_conf *conf, const char *name);
 /* Appends the complete effective config as libconfig text that fl_conf_load reads back to the same
  * values. */
 fl_status fl_conf_dump(const fl_conf *conf, fl_buf *out);
+
+/* For "did you mean": the better of two known names, seen from a wrong one; `best` may be NULL, and
+ * NULL comes back when none is near.  A third of the letters may be wrong, and at least two, but
+ * only one in names of up to four. */
+const char *fl_conf_nearer(const char *wrong, const char *best, const char *known);
 
 /* Append the --help text (at most 100 columns) and the page docs/config.md, both from the rows. */
 fl_status fl_conf_help(const fl_conf_group *groups, size_t group_count, fl_buf *out);

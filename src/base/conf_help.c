@@ -11,7 +11,8 @@ static const char *placeholder(fl_conf_type type)
 {
     static const char *const words[] = {
         [FL_CONF_BOOL] = "",        [FL_CONF_INT] = " N",     [FL_CONF_FLOAT] = " X",
-        [FL_CONF_STRING] = " TEXT", [FL_CONF_WORD] = " WORD", [FL_CONF_LIST] = " A,B"};
+        [FL_CONF_STRING] = " TEXT", [FL_CONF_TEXT] = " TEXT", [FL_CONF_WORD] = " WORD",
+        [FL_CONF_LIST] = " A,B"};
     return words[type];
 }
 
@@ -114,7 +115,8 @@ static fl_status add_markdown_row(fl_buf *out, const fl_conf_row *row)
 {
     static const char *const types[] = {
         [FL_CONF_BOOL] = "bool",   [FL_CONF_INT] = "integer", [FL_CONF_FLOAT] = "number",
-        [FL_CONF_STRING] = "text", [FL_CONF_WORD] = "word",   [FL_CONF_LIST] = "list"};
+        [FL_CONF_STRING] = "text", [FL_CONF_TEXT] = "text",   [FL_CONF_WORD] = "word",
+        [FL_CONF_LIST] = "list"};
     FL_TRY(fl_buf_addf(out, "| `%s` | %s | `", row->name, types[row->type]));
     FL_TRY(add_cell(out, default_text(row)));
     FL_TRY(fl_buf_add_text(out, "` | "));

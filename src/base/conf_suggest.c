@@ -28,9 +28,7 @@ static size_t distance(const char *a, const char *b)
     return row[length];
 }
 
-/* The better of two known names, seen from a wrong one; `best` may be NULL.  A third of the letters
- * may be wrong, and at least two, but only one in names of up to four. */
-static const char *nearer(const char *wrong, const char *best, const char *known)
+const char *fl_conf_nearer(const char *wrong, const char *best, const char *known)
 {
     size_t length = strlen(wrong), limit = length <= 4 ? 1 : length / 3;
     if (length > 4 && limit < 2) limit = 2;
@@ -44,7 +42,7 @@ static const char *nearest_key(const fl_conf *conf, const char *wrong)
 {
     const char *best = NULL;
     for (size_t i = 0; i < conf->value_count; i++)
-        best = nearer(wrong, best, conf->values[i].row->name);
+        best = fl_conf_nearer(wrong, best, conf->values[i].row->name);
     if (best || strlen(wrong) < 4) return best;
     for (size_t i = 0; i < conf->value_count; i++) /* lora_alpha for peft_lora_alpha */
         if (strstr(conf->values[i].row->name, wrong)) return conf->values[i].row->name;
@@ -63,7 +61,7 @@ fl_status conf_complain_unknown_group(fl_conf *conf, const char *where, const ch
 {
     const char *near = NULL;
     for (size_t i = 0; i < conf->group_count; i++)
-        near = nearer(name, near, conf->groups[i].name);
+        near = fl_conf_nearer(name, near, conf->groups[i].name);
     if (!near) return conf_complain(conf, "%s: unknown group %s; --help lists them", where, name);
     return conf_complain(conf, "%s: unknown group %s; did you mean %s?", where, name, near);
 }

@@ -50,13 +50,14 @@ static fl_status add_double(fl_buf *out, double number)
     return strpbrk(text, ".e") ? FL_OK : fl_buf_add_text(out, ".0");
 }
 
-/* Control characters never get into a value, so these two are all that needs an escape. */
+/* No other control character gets into a value. */
 static fl_status add_quoted(fl_buf *out, const char *text)
 {
     FL_TRY(fl_buf_add_text(out, "\""));
     for (; *text; text++) {
-        if (*text == '"' || *text == '\\') FL_TRY(fl_buf_add_text(out, "\\"));
-        FL_TRY(fl_buf_add(out, text, 1));
+        const char c = *text == '\n' ? 'n' : *text == '\t' ? 't' : *text;
+        if (c != *text || c == '"' || c == '\\') FL_TRY(fl_buf_add_text(out, "\\"));
+        FL_TRY(fl_buf_add(out, &c, 1));
     }
     return fl_buf_add_text(out, "\"");
 }
@@ -83,6 +84,7 @@ static fl_status add_value(fl_buf *out, const conf_value *value)
     case FL_CONF_FLOAT:
         return add_double(out, value->number);
     case FL_CONF_STRING:
+    case FL_CONF_TEXT:
     case FL_CONF_WORD:
         return add_quoted(out, value->text);
     case FL_CONF_LIST:

@@ -76,10 +76,10 @@ static bool is_one_of(const char *words, const char *text)
 }
 
 /* They would break lines of logs and of metrics.jsonl, and no path or template name has them. */
-static bool has_control_character(const char *text)
+static bool has_control_character(const char *text, const char *allowed)
 {
     for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) return true;
+        if (((unsigned char)*text < 0x20 || *text == 0x7f) && !strchr(allowed, *text)) return true;
     return false;
 }
 
@@ -96,7 +96,7 @@ static fl_status complain_about_word(fl_conf *conf, const char *words, const cha
 
 static fl_status keep_string(fl_conf *conf, conf_value *value, const char *label, const char *text)
 {
-    if (has_control_character(text))
+    if (has_control_character(text, value->row->type == FL_CONF_TEXT ? "\n\t" : ""))
         return conf_complain(conf, "%s contains a control character", label);
     if (value->row->type == FL_CONF_WORD && !is_one_of(value->row->words, text))
         return complain_about_word(conf, value->row->words, label, text);
@@ -117,7 +117,7 @@ static fl_status keep_item(fl_conf *conf, const char **item, const char *label, 
     char *copy;
     FL_TRY(fl_arena_text(conf->arena, &copy, text, length));
     *item = copy;
-    if (has_control_character(copy))
+    if (has_control_character(copy, ""))
         return conf_complain(conf, "%s contains a control character", label);
     return length > 0 ? FL_OK : conf_complain(conf, "%s has an empty item", label);
 }
@@ -163,6 +163,14 @@ static fl_status read_double_text(fl_conf *conf, conf_value *value, const char *
     return keep_double(conf, value, label, number);
 }
 
+static fl_status keep_escaped(fl_conf *conf, conf_value *value, const char *label, const char *text)
+{
+    char *copy;
+    FL_TRY(fl_arena_text(conf->arena, &copy, text, strlen(text)));
+    fl_unescape(copy);
+    return keep_string(conf, value, label, copy);
+}
+
 fl_status conf_read_text(fl_conf *conf, conf_value *value, const char *label, const char *text)
 {
     bool boolean;
@@ -179,6 +187,8 @@ fl_status conf_read_text(fl_conf *conf, conf_value *value, const char *label, co
     case FL_CONF_STRING:
     case FL_CONF_WORD:
         return keep_string(conf, value, label, text);
+    case FL_CONF_TEXT:
+        return keep_escaped(conf, value, label, text);
     case FL_CONF_LIST:
         return read_list_text(conf, value, label, text);
     }
@@ -228,7 +238,8 @@ static fl_status complain_about_type(fl_conf *conf, fl_conf_type type, const cha
     static const char *const wanted[] = {
         [FL_CONF_BOOL] = "true or false",      [FL_CONF_INT] = "an integer",
         [FL_CONF_FLOAT] = "a number",          [FL_CONF_STRING] = "a string in quotes",
-        [FL_CONF_WORD] = "a string in quotes", [FL_CONF_LIST] = "a list of strings"};
+        [FL_CONF_TEXT] = "a string in quotes", [FL_CONF_WORD] = "a string in quotes",
+        [FL_CONF_LIST] = "a list of strings"};
     return conf_complain(conf, "%s must be %s, not %s", label, wanted[type],
                          setting_type_name(setting));
 }
@@ -254,7 +265,7 @@ fl_status conf_read_setting(fl_conf *conf, conf_value *value, const char *label,
     case CONFIG_TYPE_STRING:
         text = config_setting_get_string(setting);
         if (type == FL_CONF_LIST) return read_list_text(conf, value, label, text);
-        if (type != FL_CONF_STRING && type != FL_CONF_WORD) break;
+        if (type != FL_CONF_STRING && type != FL_CONF_TEXT && type != FL_CONF_WORD) break;
         return keep_string(conf, value, label, text);
     case CONFIG_TYPE_ARRAY:
     case CONFIG_TYPE_LIST:

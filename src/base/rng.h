@@ -20,7 +20,8 @@ typedef enum fl_purpose {
     FL_PURPOSE_DROPOUT = 2,   /* keys: round, client, micro-step, module */
     FL_PURPOSE_ORDER = 3,     /* keys: round, client, pass over the data */
     FL_PURPOSE_TEST = 4,
-    FL_PURPOSE_SAMPLING = 5 /* keys: prompt, position in the answer */
+    FL_PURPOSE_SAMPLING = 5, /* keys: prompt, position in the answer */
+    FL_PURPOSE_PARTITION = 6 /* keys: label */
 } fl_purpose;
 
 typedef struct fl_rng {
@@ -42,6 +43,11 @@ float fl_rng_uniform(fl_rng *rng);
 uint64_t fl_rng_below(fl_rng *rng, uint64_t n);
 /* Fisher-Yates, in place. */
 void fl_rng_shuffle(fl_rng *rng, uint32_t *items, size_t count);
+/* The logarithm of a draw from the gamma distribution with this shape > 0 and scale 1 (Marsaglia
+ * and Tsang, "A simple method for generating gamma variables", ACM TOMS 2000).  The logarithm,
+ * because a draw of a small shape is far below the smallest double.  Uses log() of the C library:
+ * the last bit may differ between libraries. */
+double fl_rng_log_gamma(fl_rng *rng, double shape);
 /* The four words of block number `index` of the stream, without changing it: for kernels that
  * compute element i from block i / 4. */
 void fl_rng_block(const fl_rng *rng, uint64_t index, uint32_t out[4]);

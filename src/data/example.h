@@ -8,8 +8,7 @@
 #define FL_DATA_EXAMPLE_H
 
 #include "data/dataset.h"
-#include "data/template.h"
-#include "data/tokenizer.h"
+#include "data/text_format.h"
 
 enum { FL_LABEL_IGNORE = -100 };
 
@@ -20,27 +19,32 @@ typedef struct fl_examples {
     size_t count;
     size_t num_tokens;
     size_t num_targets;  /* labels that a preceding token has to predict */
-    size_t num_unmarked; /* examples that count nowhere, since the response key was cut off */
+    size_t num_unmarked; /* examples that count nowhere, since their answers were cut off */
     int64_t max_length;  /* tokens of the longest example */
     size_t token_capacity, offset_capacity;
 } fl_examples;
 
 /* One example per record, in order; *out is owned by the caller.
  *
- * Text: the template with instruction, response and the eos token.  Ids: with the tokenizer's
- * special tokens, cut on the right at seq_length.  Labels: everything up to and with the last
- * response key is ignored, and so are tokens equal to the pad id (the unk id where there is no pad
- * token), but never the eos id.  An example in which no response key is left is ignored as a whole
- * and counted in num_unmarked; the caller warns.
+ * Ids: with the tokenizer's special tokens, cut on the right at seq_length.  Labels: tokens equal
+ * to the pad id (the unk id where there is no pad token) are ignored, but never the eos id.  An
+ * example that counts nowhere since seq_length cut off its answers is counted in num_unmarked; the
+ * caller warns.
  *
- * The response key is looked for as the reference system does, as token ids: those of the key
- * alone without the pieces that cover its first character (which depend on what stands before it).
- * Where a tokenizer has no such boundary piece in front, it is looked for in the text, and a token
- * that straddles its end belongs to the response.
+ * Conversations: the loss counts the tokens that cover bytes of the spans of
+ * fl_conversation_render.  A record of instruction and response without an SFT template is the
+ * conversation of these two turns.
  *
- * Errors: FL_ERR_MEMORY, FL_ERR_INPUT, FL_ERR_UNSUPPORTED (the tokenizer has no eos token). */
+ * SFT templates: the template with instruction, response and the eos token.  Everything up to and
+ * with the last response key is ignored.  The response key is looked for as the reference system
+ * does, as token ids: those of the key alone without the pieces that cover its first character
+ * (which depend on what stands before it). Where a tokenizer has no such boundary piece in front,
+ * it is looked for in the text, and a token that straddles its end belongs to the response.
+ *
+ * Errors: FL_ERR_MEMORY, FL_ERR_INPUT, FL_ERR_UNSUPPORTED (the tokenizer has no eos token, pairs of
+ * answers), with the number of the record, from 1, where one is at fault. */
 fl_status fl_examples_build(fl_examples **out, const fl_dataset *dataset,
-                            const fl_tokenizer *tokenizer, const fl_template *template,
+                            const fl_tokenizer *tokenizer, const fl_text_format *format,
                             int64_t seq_length);
 
 /* Copies `count` sequences: lengths[count], ids and labels one behind the other. */

@@ -1,21 +1,20 @@
 #include "data/template.h"
 
+#include "data/conversation_table.h"
+
 #include <string.h>
 
 /* Texts of the reference system, byte for byte (its space after the alpaca instruction too). */
 static const fl_template templates[] = {
     {
         .name = "alpaca",
-        .before = "Below is an instruction that describes a task. Write a response that "
-                  "appropriately completes the request.\n\n### Instruction:\n",
+        .before = FL_TEXT_INSTRUCTION "\n\n### Instruction:\n",
         .between = " \n\n### Response: ",
         .response_key = "\n### Response:",
     },
     {
         .name = "vicuna",
-        .before = "A chat between a curious user and an artificial intelligence assistant. The "
-                  "assistant gives helpful, detailed, and polite answers to the user's questions. "
-                  "USER: ",
+        .before = FL_TEXT_CURIOUS_USER " USER: ",
         .between = " ASSISTANT: ",
         .response_key = " ASSISTANT:",
     },

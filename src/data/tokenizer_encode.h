@@ -9,13 +9,11 @@
 #define FL_DATA_TOKENIZER_ENCODE_H
 
 #include "data/tokenizer_impl.h"
+#include "data/turn.h"
 
-/* Bytes [begin, end), mostly of the text given to fl_tokenizer_encode. */
-typedef struct fl_span {
-    uint32_t begin, end;
-} fl_span;
-
-/* Normalised text, always valid UTF-8; span[i] is what byte i was made from, the same for all
+/* Spans are mostly of the text given to fl_tokenizer_encode.
+ *
+ * Normalised text, always valid UTF-8; span[i] is what byte i was made from, the same for all
  * bytes of a character. */
 typedef struct fl_norm {
     char *text;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum fl_role { FL_ROLE_SYSTEM, FL_ROLE_USER, FL_ROLE_ASSISTANT, FL_ROLE_TOOL } fl_role;
 
@@ -13,5 +14,10 @@ typedef struct fl_turn {
     const char *text; /* UTF-8, closed with a zero byte that is not counted */
     size_t length;    /* bytes */
 } fl_turn;
+
+/* Bytes [begin, end) of a text of less than 4 GiB. */
+typedef struct fl_span {
+    uint32_t begin, end;
+} fl_span;
 
 #endif

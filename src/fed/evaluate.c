@@ -76,7 +76,7 @@ void fl_evaluator_destroy(fl_evaluator *e)
 
 static fl_eval_answer judge(const fl_eval_set *set, size_t item, fl_buf *decoded)
 {
-    size_t length = decoded->length;
+    size_t length = fl_text_format_cut(set->format, fl_buf_text(decoded), decoded->length);
     const char *text = fl_trim(fl_buf_text(decoded), &length),
                *expected = set->items[item].expected;
     fl_eval_answer answer = {.item = (int32_t)item};
@@ -115,8 +115,9 @@ static fl_status answer_batch(fl_evaluator *e, const size_t *items, size_t count
                               e->counts));
     for (size_t s = 0; s < count; s++) {
         fl_buf_clear(&e->text);
-        FL_TRY(fl_tokenizer_decode(e->tokenizer, e->out + (int64_t)s * max_new,
-                                   (size_t)e->counts[s], true, &e->text));
+        const int32_t *ids = e->out + (int64_t)s * max_new;
+        const size_t end = fl_text_format_end(e->set->format, ids, (size_t)e->counts[s]);
+        FL_TRY(fl_tokenizer_decode(e->tokenizer, ids, end, true, &e->text));
         answers[s] = judge(e->set, items[s], &e->text);
     }
     return FL_OK;

@@ -1,5 +1,6 @@
 /* Held-out exact match: the model answers each item greedily from the template's prompt, and the
- * answer, without surrounding white space, must equal the record's response.
+ * answer, up to what ends it in the template and without surrounding white space, must equal the
+ * record's response.
  *
  * Items are spread over the hosting ranks; an item's answer does not depend on the rank.
  */
@@ -8,8 +9,7 @@
 
 #include "base/conf.h"
 #include "comm/transport.h"
-#include "data/template.h"
-#include "data/tokenizer.h"
+#include "data/text_format.h"
 #include "model/generate.h"
 
 typedef struct fl_eval_config {
@@ -36,13 +36,14 @@ typedef struct fl_eval_set {
     const char **domains; /* [num_domains] file names without ending, ascending */
     size_t num_domains;
     int64_t longest_prompt;
+    const fl_text_format *format; /* borrowed */
     fl_arena *arena;
 } fl_eval_set;
 
 /* Reads config->eval_data; an empty set when it is "".  Errors: those of fl_dataset_load;
  * FL_ERR_INPUT for a folder without data files. */
 fl_status fl_eval_set_load(fl_eval_set *out, const fl_eval_config *config,
-                           const fl_tokenizer *tokenizer, const fl_template *template);
+                           const fl_tokenizer *tokenizer, const fl_text_format *format);
 void fl_eval_set_fini(fl_eval_set *set);
 
 enum { FL_ANSWER_SIZE = 240 };

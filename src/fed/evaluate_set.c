@@ -1,11 +1,10 @@
 /* Reading of held-out records. */
 #include "base/file.h"
+#include "data/data_files.h"
 #include "data/dataset.h"
 #include "fed/evaluate.h"
 
-#include <dirent.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define AT(field) offsetof(fl_eval_config, field)
@@ -28,47 +27,6 @@ const size_t fl_eval_row_count = sizeof fl_eval_rows / sizeof fl_eval_rows[0];
 
 enum { MAX_FILES = 256 };
 
-typedef struct file_list {
-    char *names[MAX_FILES];
-    size_t count;
-} file_list;
-
-static bool is_data_file(const char *name)
-{
-    static const char *const endings[] = {".json", ".jsonl", ".json.gz", ".jsonl.gz"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t ending = strlen(endings[i]);
-        if (length > ending && strcmp(name + length - ending, endings[i]) == 0) return true;
-    }
-    return false;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static fl_status list_folder(file_list *list, fl_arena *arena, const char *path)
-{
-    DIR *dir = opendir(path);
-    FL_CHECK(dir, FL_ERR_IO, "%s: cannot be opened", path);
-    fl_status status = FL_OK;
-    for (struct dirent *entry; status == FL_OK && (entry = readdir(dir));) {
-        if (!is_data_file(entry->d_name)) continue;
-        if (list->count == MAX_FILES)
-            status = fl_fail(FL_ERR_INPUT, "%s: more than %d data files", path, MAX_FILES);
-        else
-            status = fl_arena_text(arena, &list->names[list->count++], entry->d_name,
-                                   strlen(entry->d_name));
-    }
-    closedir(dir);
-    FL_TRY(status);
-    FL_CHECK(list->count, FL_ERR_INPUT, "%s: no .json or .jsonl file in this folder", path);
-    qsort(list->names, list->count, sizeof *list->names, compare_names);
-    return FL_OK;
-}
-
 /* Copies text without white space at its ends. */
 static fl_status trimmed(fl_arena *arena, const char **out, const char *text, size_t length)
 {
@@ -83,7 +41,7 @@ typedef struct reader {
     fl_eval_set *set;
     const fl_eval_config *config;
     const fl_tokenizer *tokenizer;
-    const fl_template *template;
+    const fl_text_format *format;
     size_t capacity; /* of set->items */
     fl_buf text;
     fl_tokens tokens;
@@ -93,10 +51,10 @@ static fl_status add_item(reader *r, const fl_record *record)
 {
     fl_eval_set *set = r->set;
     fl_buf_clear(&r->text);
-    FL_TRY(fl_template_render_prompt(&r->text, r->template, record->instruction,
-                                     record->instruction_length));
-    FL_TRY(
-        fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length, true, &r->tokens));
+    FL_TRY(fl_text_format_prompt(r->format, &r->text, record->instruction,
+                                 record->instruction_length));
+    FL_TRY(fl_tokenizer_encode(r->tokenizer, fl_buf_text(&r->text), r->text.length,
+                               fl_text_format_adds_special(r->format), &r->tokens));
     FL_TRY(fl_grow(&set->items, &r->capacity, set->count + 1, sizeof *set->items));
     fl_eval_item item = {.domain = set->num_domains, .prompt_length = (int64_t)r->tokens.count};
     int32_t *ids;
@@ -118,9 +76,12 @@ static fl_status add_file(reader *r, const char *path)
 {
     fl_eval_set *set = r->set;
     fl_dataset *dataset = NULL;
-    FL_TRY(fl_dataset_load(&dataset, path));
+    FL_TRY(fl_dataset_load(&dataset, path, NULL));
     size_t limit = r->config->eval_samples ? (size_t)r->config->eval_samples : dataset->count;
     fl_status status = FL_OK;
+    if (dataset->form != FL_FORM_INSTRUCTION)
+        status = fl_fail(FL_ERR_UNSUPPORTED, "%s: records of the kind %s cannot be evaluated on",
+                         path, dataset->kind);
     for (size_t i = 0; i < dataset->count && i < limit && status == FL_OK; i++)
         status = add_item(r, &dataset->records[i]);
     fl_dataset_destroy(dataset);
@@ -132,25 +93,37 @@ static fl_status add_file(reader *r, const char *path)
     return FL_OK;
 }
 
-static fl_status add_folder(reader *r, const char *path)
+static fl_status add_files(reader *r, const char *folder, const fl_data_files *files)
 {
-    file_list list = {0};
-    fl_buf file = {0};
-    fl_status status = list_folder(&list, r->set->arena, path);
-    for (size_t i = 0; i < list.count && status == FL_OK; i++) {
-        status = fl_path_join(&file, path, list.names[i]);
-        if (status == FL_OK) status = add_file(r, fl_buf_text(&file));
+    FL_CHECK(files->count, FL_ERR_INPUT, "%s: no .json, .jsonl or .csv file in this folder",
+             folder);
+    FL_CHECK(files->count <= MAX_FILES, FL_ERR_INPUT, "%s: more than %d data files", folder,
+             MAX_FILES);
+    fl_buf path = {0};
+    fl_status status = FL_OK;
+    for (size_t i = 0; i < files->count && status == FL_OK; i++) {
+        status = fl_path_join(&path, folder, files->names[i]);
+        if (status == FL_OK) status = add_file(r, fl_buf_text(&path));
     }
-    fl_buf_fini(&file);
+    fl_buf_fini(&path);
+    return status;
+}
+
+static fl_status add_folder(reader *r, const char *folder)
+{
+    fl_data_files files;
+    fl_status status = fl_data_files_list(&files, r->set->arena, folder, 1);
+    if (status == FL_OK) status = add_files(r, folder, &files);
+    fl_data_files_fini(&files);
     return status;
 }
 
 fl_status fl_eval_set_load(fl_eval_set *out, const fl_eval_config *config,
-                           const fl_tokenizer *tokenizer, const fl_template *template)
+                           const fl_tokenizer *tokenizer, const fl_text_format *format)
 {
-    *out = (fl_eval_set){0};
+    *out = (fl_eval_set){.format = format};
     if (!config->eval_data[0]) return FL_OK;
-    reader r = {.set = out, .config = config, .tokenizer = tokenizer, .template = template};
+    reader r = {.set = out, .config = config, .tokenizer = tokenizer, .format = format};
     fl_status status = fl_arena_create(&out->arena);
     if (status == FL_OK)
         status = fl_arena_alloc(out->arena, &out->domains, MAX_FILES, sizeof *out->domains);

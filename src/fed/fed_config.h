@@ -7,9 +7,15 @@
 typedef struct fl_fed_config {
     const char *fed_alg;     /* "fedavg", "local12" */
     const char *fed_variant; /* "paper" or "openfedllm" */
-    int64_t num_rounds, num_clients, sample_clients;
+    int64_t num_rounds, sample_clients;
+    int64_t num_clients; /* 0 until the split, with "natural": fl_run_data_open fills it in */
     const char *split_strategy;
+    double dirichlet_alpha, quantity_alpha;
     int64_t save_model_freq; /* rounds between two checkpoint-N folders */
+
+    bool dp; /* client-level differential privacy, see fed/privacy.h */
+    double dp_clip, dp_noise_multiplier, dp_delta, dp_epsilon;
+    int64_t dp_seed;
 
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;

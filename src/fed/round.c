@@ -36,7 +36,7 @@ typedef struct rank_report {
 
 struct fl_round {
     fl_round_env env;
-    int64_t max_clients;  /* K */
+    int64_t max_clients;  /* K, with privacy the most that may be drawn */
     int64_t count;        /* clients of this round */
     uint32_t *clients;    /* [K] ascending */
     int *rank_of;         /* [K] */
@@ -80,6 +80,7 @@ static fl_status allocate(fl_round *r)
 static fl_status choose(fl_round *r, int64_t t)
 {
     const fl_round_env *env = &r->env;
+    if (env->privacy) return fl_privacy_choose(env->privacy, t, r->clients, &r->count);
     if (env->algorithm->choose) return env->algorithm->choose(env->fed, t, r->clients, &r->count);
     r->count = fl_participation_count(env->fed);
     return fl_participation_choose(env->fed, env->seed, t, r->clients);
@@ -100,8 +101,9 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     fl_round *r;
     FL_TRY(fl_alloc(&r, 1, sizeof *r));
     r->env = *env;
-    r->max_clients = fl_participation_count(env->fed);
-    r->equal = fl_algorithm_weighs_equal(env->algorithm, env->fed);
+    r->max_clients =
+        env->privacy ? fl_privacy_most_clients(env->fed) : fl_participation_count(env->fed);
+    r->equal = env->privacy || fl_algorithm_weighs_equal(env->algorithm, env->fed);
     fl_status status = allocate(r);
     if (status == FL_OK) status = open_side(r);
     if (status == FL_OK) status = choose(r, 0);
@@ -152,7 +154,7 @@ static void read_plan(fl_round *r)
         r->state_round[i] = state_rounds[i];
         total += weight_of(r, r->clients[i]);
     }
-    r->grid = fl_update_grid(total);
+    r->grid = r->env.privacy ? fl_privacy_grid(r->env.privacy) : fl_update_grid(total);
     r->extra_grid = fl_update_grid((uint64_t)r->count);
 }
 
@@ -215,6 +217,8 @@ static fl_status take_update(fl_round *r, int64_t t, uint32_t client, const fl_l
     *fault = local->finite ? FL_UPDATE_FINE : FL_UPDATE_NOT_FINITE;
     if (local->finite && r->side) scale = fl_client_side_finish(r->side, r->y, local, &extra);
     if (extra) *fault = fl_update_check(NULL, extra, global->count);
+    if (local->finite && r->env.privacy)
+        scale *= fl_privacy_clip(r->env.privacy, global->data, r->y, global->count);
     if (*fault == FL_UPDATE_FINE)
         *fault = fl_update_add(r->sum, global->data, r->y, global->count,
                                (double)weight_of(r, client) * scale, r->grid);
@@ -247,7 +251,7 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, int64_t
                                  .grad_norm = local.grad_norm,
                                  .seconds = fl_clock_seconds() - start,
                                  .fault = fault};
-    if (fault != FL_UPDATE_FINE)
+    if (fault != FL_UPDATE_FINE && !fl_privacy_is_accounted(env->privacy))
         FL_WARN("round %lld: the update of client %u is %s after step %lld; it is left out",
                 (long long)t + 1, client, fl_update_fault_text(fault), (long long)local.steps);
     return FL_OK;
@@ -314,6 +318,14 @@ static void summarise(fl_round *r, fl_round_result *result)
     result->loss = with_loss ? loss / (double)with_loss : NAN;
 }
 
+/* With privacy the mean is that of the clients expected, not of those that came: one that joins
+ * must not change how much the others count. */
+static void take_expected(const fl_fed_config *fed, fl_aggregation *a)
+{
+    a->clients = (uint64_t)fl_participation_count(fed);
+    a->update.total_weight = a->clients;
+}
+
 /* The sums and what goes with them; notes which clients' new states count from now on. */
 static fl_aggregation gather(fl_round *r, const fl_round_result *result)
 {
@@ -337,14 +349,17 @@ static fl_aggregation gather(fl_round *r, const fl_round_result *result)
             env->server->client_round.data[report->client] = (float)(result->round + 1);
     }
     if (a.clients) a.mean_steps = steps / (double)a.update.total_weight;
+    if (env->privacy) take_expected(env->fed, &a);
     return a;
 }
 
 /* aggregated (rank 0) */
 static void aggregate(fl_round *r, fl_round_result *result)
 {
+    const fl_privacy *privacy = r->env.privacy;
     summarise(r, result);
-    if (result->num_answered == 0) {
+    if (privacy) fl_privacy_add_noise(privacy, result->round, r->sum, r->env.global->count);
+    if (!privacy && result->num_answered == 0) {
         FL_WARN("round %lld: no client returned a usable update; the adapter stays as it is",
                 (long long)result->round + 1);
         return;

@@ -8,6 +8,7 @@
 
 #include "comm/transport.h"
 #include "fed/algorithm.h"
+#include "fed/privacy.h"
 #include "fed/server_state.h"
 #include "fed/update.h"
 #include "train/trainer.h"
@@ -28,6 +29,7 @@ typedef struct fl_round_env {
     const double *cost;        /* [num_clients] expected work of a round, for placement */
     fl_params *global;         /* the adapter; rank 0 owns the truth, the others receive it */
     fl_server_state *server;   /* likewise; NULL: the algorithm has no state on either side */
+    const fl_privacy *privacy; /* clients are drawn, clipped and noised by it; NULL: no */
     const fl_backend_ops *ops; /* of the trainer; NULL where the algorithm has no client side */
     const char *output_dir;    /* for client states, the same folder on all ranks; may be NULL */
     fl_train_client *train_client;
@@ -49,7 +51,7 @@ typedef struct fl_round_result {
     double loss; /* sample-weighted mean over the clients that answered; NaN if none */
     int64_t tokens;
     int64_t num_clients;             /* selected */
-    int64_t num_answered;            /* kept in the mean */
+    int64_t num_answered;            /* kept in the sum */
     const fl_client_report *reports; /* [num_clients] ascending by client; valid until the next
                                         round */
     double seconds_train;            /* longest of any rank */

@@ -5,12 +5,16 @@
  *     base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight   [lora_r, in]
  *     base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight   [out, lora_r]
  * The module adds scale * B A to its weight, scale = lora_alpha / lora_r
- * (/ sqrt(lora_r) with use_rslora).
+ * (/ sqrt(lora_r) with use_rslora).  rank_pattern and alpha_pattern give modules an lora_r and
+ * lora_alpha of their own (io/pattern.h).
  */
 #ifndef FL_IO_ADAPTER_H
 #define FL_IO_ADAPTER_H
 
+#include "io/pattern.h"
 #include "tensor/tensor.h"
+
+enum { FL_MAX_LORA_R = 1 << 20 };
 
 /* What adapter_config.json says about an adapter. */
 typedef struct fl_adapter_info {
@@ -21,6 +25,7 @@ typedef struct fl_adapter_info {
     const char *base_model;            /* base_model_name_or_path; NULL: not said */
     const char *const *target_modules; /* [num_target_modules] "q_proj", ... */
     size_t num_target_modules;
+    fl_patterns rank_pattern, alpha_pattern; /* ranks are whole numbers, at most FL_MAX_LORA_R */
     fl_arena *arena; /* owns the texts after fl_adapter_read_info; NULL when the caller does */
 } fl_adapter_info;
 
@@ -34,9 +39,14 @@ fl_status fl_adapter_save(const char *dir, const fl_params *params, const fl_ada
 fl_status fl_adapter_load(const char *dir, fl_params *params);
 
 /* Reads adapter_config.json; the caller ends *out with fl_adapter_info_fini.  What would change the
- * mathematics and is not in fl_adapter_info (DoRA, per-module ranks, biases, modules_to_save, ...)
- * is refused.  Errors, naming file and key: FL_ERR_IO, FL_ERR_INPUT, FL_ERR_UNSUPPORTED. */
+ * mathematics and is not in fl_adapter_info (DoRA, biases, modules_to_save, ...) is refused.
+ * Errors, naming file and key: FL_ERR_IO, FL_ERR_INPUT, FL_ERR_UNSUPPORTED. */
 fl_status fl_adapter_read_info(fl_adapter_info *out, const char *dir);
+
+/* r and scale of the module "model.layers.0.self_attn.q_proj".  Errors: those of fl_patterns_find.
+ */
+fl_status fl_adapter_module(const fl_adapter_info *info, const char *path, int64_t *r,
+                            double *scale);
 void fl_adapter_info_fini(fl_adapter_info *info);
 
 /* For fl_adapter_save: replaces DIR/adapter_config.json. */

@@ -34,6 +34,7 @@ static const char defaults[] =
 /* Keys of `defaults` that are read into fl_adapter_info, or that do not change what an adapter
  * computes once it is trained. */
 static const char *const free_keys[] = {
+    "alpha_pattern",
     "auto_mapping",
     "base_model_name_or_path",
     "exclude_modules",
@@ -47,6 +48,7 @@ static const char *const free_keys[] = {
     "peft_version",
     "qalora_group_size",
     "r",
+    "rank_pattern",
     "revision",
     "target_modules",
     "task_type",
@@ -84,6 +86,19 @@ static json_t *make_number(double value)
     return is_whole ? json_integer((json_int_t)value) : json_real(value);
 }
 
+/* In the order in which they are tried, which is the order of the file. */
+static json_t *make_patterns(const fl_patterns *patterns)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < patterns->count; i++)
+        if (json_object_set_new(object, patterns->items[i].expression,
+                                make_number(patterns->items[i].value)) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    return object;
+}
+
 static fl_status fill_config(json_t *config, const fl_adapter_info *info)
 {
     json_t *modules;
@@ -95,6 +110,8 @@ static fl_status fill_config(json_t *config, const fl_adapter_info *info)
     ok &= json_object_set_new(config, "lora_alpha", make_number(info->lora_alpha)) == 0;
     ok &= json_object_set_new(config, "lora_dropout", json_real(info->lora_dropout)) == 0;
     ok &= json_object_set_new(config, "use_rslora", json_boolean(info->use_rslora)) == 0;
+    ok &= json_object_set_new(config, "rank_pattern", make_patterns(&info->rank_pattern)) == 0;
+    ok &= json_object_set_new(config, "alpha_pattern", make_patterns(&info->alpha_pattern)) == 0;
     FL_CHECK(ok, FL_ERR_INTERNAL, "the adapter's config cannot be written as JSON");
     return FL_OK;
 }
@@ -108,8 +125,7 @@ fl_status fl_adapter_write_info(const char *dir, const fl_adapter_info *info)
 {
     fl_buf path = {0}, text = {0};
     /* 15 digits: 0.05 stays 0.05, as Python writes it */
-    const size_t flags =
-        JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15);
+    const size_t flags = JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15);
     json_t *config = NULL;
     fl_status status;
     FL_TRY_GOTO(fl_path_join(&path, dir, config_name), out);
@@ -202,6 +218,31 @@ static fl_status read_modules(fl_adapter_info *out, const json_t *config, const 
     return FL_OK;
 }
 
+/* null and {} are no patterns.  maximum: of the numbers, which are whole or not. */
+static fl_status read_patterns(fl_patterns *out, const fl_adapter_info *info, json_t *config,
+                               const char *key, double maximum, bool whole, const char *path)
+{
+    const json_t *object = json_object_get(config, key);
+    if (!object || is_unused(object)) return FL_OK;
+    FL_CHECK(json_is_object(object), FL_ERR_INPUT, "%s: %s is not an object", path, key);
+    fl_pattern *items;
+    FL_TRY(fl_arena_alloc(info->arena, &items, json_object_size(object), sizeof *items));
+    out->items = items;
+    const char *expression;
+    json_t *value;
+    json_object_foreach((json_t *)object, expression, value)
+    {
+        double number = json_number_value(value);
+        FL_CHECK(number > 0 && number <= maximum && (!whole || json_is_integer(value)),
+                 FL_ERR_INPUT, "%s: %s: %.80s has no usable number", path, key, expression);
+        fl_status status = fl_pattern_check(expression);
+        if (status != FL_OK) return fl_fail_context(status, "%s: %s", path, key);
+        items[out->count].value = number;
+        FL_TRY(copy_text(&items[out->count++].expression, info->arena, expression));
+    }
+    return FL_OK;
+}
+
 static fl_status read_info(fl_adapter_info *out, json_t *config, const char *path)
 {
     const char *type, *base;
@@ -210,13 +251,16 @@ static fl_status read_info(fl_adapter_info *out, json_t *config, const char *pat
     FL_CHECK(strcmp(type, "LORA") == 0, FL_ERR_UNSUPPORTED, "%s: peft_type %.40s is not LORA", path,
              type);
     FL_TRY(check_unsupported(config, path));
-    FL_TRY(fl_json_get_int(&lora_r, config, "r", 1, 1 << 20, path));
+    FL_TRY(fl_json_get_int(&lora_r, config, "r", 1, FL_MAX_LORA_R, path));
     FL_TRY(fl_json_get_number(&out->lora_alpha, config, "lora_alpha", path));
     FL_TRY(fl_json_get_number_or(&out->lora_dropout, config, "lora_dropout", 0, path));
     FL_TRY(fl_json_get_bool_or(&out->use_rslora, config, "use_rslora", false, path));
     FL_TRY(fl_json_get_string_or(&base, config, "base_model_name_or_path", NULL, path));
     out->lora_r = (int)lora_r;
     if (base) FL_TRY(copy_text(&out->base_model, out->arena, base));
+    FL_TRY(
+        read_patterns(&out->rank_pattern, out, config, "rank_pattern", FL_MAX_LORA_R, true, path));
+    FL_TRY(read_patterns(&out->alpha_pattern, out, config, "alpha_pattern", 1e30, false, path));
     return read_modules(out, config, path);
 }
 
@@ -238,6 +282,18 @@ out:
     else
         *out = info;
     return status;
+}
+
+fl_status fl_adapter_module(const fl_adapter_info *info, const char *path, int64_t *r,
+                            double *scale)
+{
+    const fl_pattern *rank, *alpha;
+    FL_TRY(fl_patterns_find(&info->rank_pattern, path, &rank));
+    FL_TRY(fl_patterns_find(&info->alpha_pattern, path, &alpha));
+    *r = rank ? (int64_t)rank->value : info->lora_r;
+    double divisor = info->use_rslora ? sqrt((double)*r) : (double)*r;
+    *scale = (alpha ? alpha->value : info->lora_alpha) / divisor;
+    return FL_OK;
 }
 
 void fl_adapter_info_fini(fl_adapter_info *info)

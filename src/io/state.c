@@ -88,6 +88,15 @@ static fl_status save_progress(cursor *to, const fl_state *state)
     return fl_h5_put(to->h5, "/history/loss", FL_F64, 1, &state->round, state->loss);
 }
 
+static const char releases_path[] = "/privacy/releases", epsilon_path[] = "/privacy/epsilon";
+
+static fl_status save_privacy(cursor *to, const fl_state *state)
+{
+    if (state->releases == 0) return FL_OK;
+    FL_TRY(save_number(to, releases_path, state->releases));
+    return fl_h5_put(to->h5, epsilon_path, FL_F64, 1, &one, &state->epsilon);
+}
+
 static fl_status name_client_part(fl_buf *group, size_t id, const char *part)
 {
     fl_buf_clear(group);
@@ -109,6 +118,7 @@ static fl_status save_clients(cursor *to, const fl_state *state)
 static fl_status save_all(cursor *to, const fl_state *state)
 {
     FL_TRY(save_progress(to, state));
+    FL_TRY(save_privacy(to, state));
     FL_TRY(save_params(to, "/adapter", state->adapter, state->adapter->data));
     for (size_t i = 0; i < state->num_server; i++) {
         const fl_named_params *part = &state->server[i];
@@ -194,6 +204,15 @@ static fl_status load_progress(const cursor *from, fl_state *state)
     FL_TRY(load_number(&state->round, from, "/progress/round"));
     FL_TRY(load_number(&state->metrics_bytes, from, "/progress/metrics_bytes"));
     return load_loss(from, state);
+}
+
+static fl_status load_privacy(const cursor *from, fl_state *state)
+{
+    if (!fl_h5_has(from->h5, releases_path)) return FL_OK;
+    FL_TRY(load_number(&state->releases, from, releases_path));
+    FL_CHECK(state->releases >= state->round, FL_ERR_INPUT, "%s: %s is less than the rounds done",
+             from->file.data, releases_path);
+    return fl_h5_get(from->h5, epsilon_path, FL_F64, 1, &one, &state->epsilon);
 }
 
 static fl_status load_server(cursor *from, const fl_state *state)
@@ -287,6 +306,7 @@ out:
 static fl_status load_all(cursor *from, fl_state *state)
 {
     FL_TRY(load_progress(from, state));
+    FL_TRY(load_privacy(from, state));
     FL_TRY(load_params(from, "/adapter", state->adapter, state->adapter->data));
     FL_TRY(load_server(from, state));
     return load_clients(from, state);

@@ -6,6 +6,8 @@
  *     /progress/round           int64 [1]         completed rounds
  *     /progress/metrics_bytes   int64 [1]         length of metrics.jsonl at that moment
  *     /history/loss             float64 [rounds]  loss of each completed round
+ *     /privacy/releases         int64 [1]         rounds whose noised result may have been seen;
+ *     /privacy/epsilon          float64 [1]       what they cost; both only in a private run
  *     /adapter/TENSOR           float32           global adapter
  *     /server/STATE/TENSOR      float32           what the algorithm keeps on the server
  *     /client/ID/STATE/TENSOR   float32           what it keeps for a client; only clients that
@@ -42,6 +44,8 @@ typedef struct fl_state {
     int64_t round;         /* completed rounds */
     int64_t metrics_bytes; /* see fl_metrics_bytes */
     double *loss;          /* [round] */
+    int64_t releases;      /* rounds that count for privacy, >= round; 0: not a private run */
+    double epsilon;        /* of them */
     size_t loss_capacity;
     fl_buf config; /* effective config, text */
 

@@ -4,17 +4,20 @@
 
 #include <string.h>
 
-/* Offsets of every A and B in the adapter: the order of fl_lora_create. */
+/* Place and size of every A and B in the adapter: the order of fl_lora_create. */
 static void place_slots(fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    size_t offset = 0, R = (size_t)d->lora.r;
+    size_t offset = 0;
     for (int64_t l = 0; l < c->num_layers; l++)
         for (int m = 0; m < FL_NUM_MODULES; m++) {
             if (!d->lora.target[m]) continue;
             int64_t rows, cols;
             fl_module holder = c->family->linear[m].holder;
             fl_lora_slot *slot = d->layers[l].slot;
+            slot[m].r = fl_lora_rank(&d->lora, l, holder);
+            slot[m].scale = fl_lora_scale(&d->lora, l, holder);
+            size_t R = (size_t)slot[m].r;
             fl_module_shape((fl_module)m, c, &rows, &cols);
             if ((int)holder == m) {
                 slot[m].a = offset;

@@ -10,11 +10,11 @@ static void linear_backward(fl_decoder *d, int64_t layer, fl_module module, cons
     const fl_backend_ops *ops = d->ops;
     const fl_weight *w = &d->model->layers[layer].linear[module];
     const fl_lora_slot *slot = &d->layers[layer].slot[module];
-    int64_t T = d->shape.T, R = d->lora.r, rows = w->rows, cols = w->cols;
+    int64_t T = d->shape.T, R = slot->r, rows = w->rows, cols = w->cols;
     if (dx) ops->linear_bwd(dx, dy, w, T, accumulate);
     if (!d->lora.target[module]) return;
 
-    float scale = fl_lora_scale(&d->lora);
+    float scale = slot->scale;
     const float *a = d->adapter + slot->a, *b = d->adapter + slot->b;
     ops->gemm(grads + slot->b, dy, slot->t, rows, R, T, true, false, scale, 1.0f);
     ops->gemm(d->dt, dy, b, T, R, rows, false, false, scale, 0.0f);

@@ -15,10 +15,11 @@ void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y,
 {
     const fl_backend_ops *ops = d->ops;
     const fl_weight *w = &d->model->layers[layer].linear[module];
-    int64_t T = d->shape.T, R = d->lora.r;
+    int64_t T = d->shape.T;
     ops->linear_fwd(y, x, w, T, accumulate);
     if (!d->adapter || !d->lora.target[module]) return;
     fl_lora_slot *slot = &d->layers[layer].slot[module];
+    int64_t R = slot->r;
     if (d->model->config.family->linear[module].holder == module) {
         if (d->keys) {
             fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
@@ -27,8 +28,7 @@ void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y,
         }
         ops->gemm(slot->t, x, d->adapter + slot->a, T, R, w->cols, false, true, 1.0f, 0.0f);
     } /* else the holder, which came first, has left x A^T in the t they share */
-    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true, fl_lora_scale(&d->lora),
-              1.0f);
+    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true, slot->scale, 1.0f);
 }
 
 void fl_decoder_activate(fl_decoder *d, float *out, const float *gate, const float *up)

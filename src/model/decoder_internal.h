@@ -7,7 +7,9 @@
 /* Where one adapted linear finds its part of the adapter. */
 typedef struct fl_lora_slot {
     size_t a, b; /* element offsets of A [R, cols] and B [rows, R] in the adapter */
-    float *t;    /* [T, R] = dropout(x) A^T of the last forward pass, kept when backward */
+    int64_t r;   /* R */
+    float scale;
+    float *t; /* [T, R] = dropout(x) A^T of the last forward pass, kept when backward */
 } fl_lora_slot;
 
 /* Activations of one layer that the backward pass reads.  Without backward all layers share one. */

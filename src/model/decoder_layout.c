@@ -37,8 +37,16 @@ static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
     }
 }
 
-static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
+/* Without backward all layers share one state, with room for any of them. */
+static int64_t rank_of_layer(const fl_decoder *d, int64_t l, fl_module module)
 {
+    return d->limits.backward ? fl_lora_rank(&d->lora, l, module)
+                              : fl_lora_most_rank(&d->lora, &d->model->config);
+}
+
+static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
+{
+    fl_layer_state *layer = &d->layers[l];
     const fl_model_config *c = &d->model->config;
     int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
     int64_t KVD = c->num_kv_heads * c->head_dim;
@@ -57,7 +65,8 @@ static void layout_layer(cursor *at, fl_decoder *d, fl_layer_state *layer)
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         fl_module holder = c->family->linear[m].holder;
         if (!d->lora.target[m]) continue;
-        layer->slot[m].t = (int)holder == m ? take_floats(at, T, d->lora.r) : layer->slot[holder].t;
+        layer->slot[m].t = (int)holder == m ? take_floats(at, T, rank_of_layer(d, l, holder))
+                                            : layer->slot[holder].t;
     }
 }
 
@@ -65,8 +74,9 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
 {
     fl_layer_state copy = *first;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
-        copy.slot[m].a = layer->slot[m].a;
-        copy.slot[m].b = layer->slot[m].b;
+        float *t = copy.slot[m].t;
+        copy.slot[m] = layer->slot[m];
+        copy.slot[m].t = t;
     }
     *layer = copy;
 }
@@ -84,7 +94,7 @@ static void layout_backward(cursor *at, fl_decoder *d)
     d->dk = take_floats(at, T, KVD);
     d->dv = take_floats(at, T, KVD);
     d->datt = take_floats(at, T, HD);
-    d->dt = take_floats(at, T, d->lora.r);
+    d->dt = take_floats(at, T, fl_lora_most_rank(&d->lora, c));
     if (c->family->norm[FL_NORM_QUERY]) d->dheads = take_floats(at, T, HD);
     if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_floats(at, T, c->hidden_size);
     fl_attn_shape largest = {.S = d->limits.max_sequences,
@@ -120,7 +130,7 @@ size_t fl_decoder_layout(fl_decoder *d, char *base)
     int64_t T = d->limits.max_tokens, C = c->hidden_size;
     for (int64_t l = 0; l < c->num_layers; l++) {
         if (l == 0 || d->limits.backward)
-            layout_layer(&at, d, &d->layers[l]);
+            layout_layer(&at, d, l);
         else
             share_layer(&d->layers[l], &d->layers[0]);
     }

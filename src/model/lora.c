@@ -41,10 +41,22 @@ int64_t fl_holder_rows(fl_module holder, const fl_model_config *config)
     return rows_before(holder, FL_NUM_MODULES, config);
 }
 
-float fl_lora_scale(const fl_lora_config *lora)
+static fl_lora_size size_of(const fl_lora_config *lora, int64_t layer, fl_module holder)
 {
-    double r = (double)lora->r;
-    return (float)(lora->alpha / (lora->rslora ? sqrt(r) : r));
+    if (!lora->sizes) return (fl_lora_size){.r = lora->r, .alpha = lora->alpha};
+    return lora->sizes[layer * FL_NUM_MODULES + (int64_t)holder];
+}
+
+int64_t fl_lora_rank(const fl_lora_config *lora, int64_t layer, fl_module holder)
+{
+    return size_of(lora, layer, holder).r;
+}
+
+float fl_lora_scale(const fl_lora_config *lora, int64_t layer, fl_module holder)
+{
+    fl_lora_size size = size_of(lora, layer, holder);
+    double r = (double)size.r;
+    return (float)(size.alpha / (lora->rslora ? sqrt(r) : r));
 }
 
 /* true for the linear that stands for an adapted module */
@@ -55,14 +67,26 @@ static bool adapted(const fl_lora_config *lora, const fl_model_config *config, i
 
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
 {
-    int64_t per_layer = 0;
+    int64_t count = 0;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         if (!adapted(lora, config, m)) continue;
         int64_t rows, cols;
         fl_module_shape((fl_module)m, config, &rows, &cols);
-        per_layer += lora->r * (fl_holder_rows((fl_module)m, config) + cols);
+        for (int64_t l = 0; l < config->num_layers; l++)
+            count +=
+                fl_lora_rank(lora, l, (fl_module)m) * (fl_holder_rows((fl_module)m, config) + cols);
     }
-    return (size_t)(per_layer * config->num_layers);
+    return (size_t)count;
+}
+
+int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config)
+{
+    int64_t most = 0;
+    for (int64_t l = 0; l < config->num_layers; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++)
+            if (adapted(lora, config, m) && fl_lora_rank(lora, l, (fl_module)m) > most)
+                most = fl_lora_rank(lora, l, (fl_module)m);
+    return most;
 }
 
 size_t fl_lora_target_names(const fl_lora_config *lora, const fl_model_config *config,
@@ -94,7 +118,8 @@ static fl_status add_all(fl_params *params, const fl_lora_config *lora,
     for (int64_t layer = 0; layer < config->num_layers; layer++)
         for (int module = 0; module < FL_NUM_MODULES; module++)
             if (adapted(lora, config, module))
-                FL_TRY(add_pair(params, layer, (fl_module)module, lora->r, config));
+                FL_TRY(add_pair(params, layer, (fl_module)module,
+                                fl_lora_rank(lora, layer, (fl_module)module), config));
     return fl_params_allocate(params);
 }
 

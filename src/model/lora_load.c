@@ -9,6 +9,9 @@ static fl_status read_config(fl_lora_config *lora, const fl_model_config *config
         (fl_lora_config){.r = info->lora_r, .alpha = info->lora_alpha, .rslora = info->use_rslora};
     fl_status status =
         fl_lora_set_targets(lora, config, info->target_modules, info->num_target_modules);
+    if (status == FL_OK)
+        status =
+            fl_lora_set_patterns(lora, config, &info->rank_pattern, &info->alpha_pattern, false);
     /* what is a wrong option of a run is wrong input here */
     return status == FL_OK ? FL_OK : fl_fail_context(FL_ERR_INPUT, "%s/adapter_config.json", dir);
 }
@@ -26,9 +29,11 @@ fl_status fl_lora_load(fl_lora_config *lora, fl_params *out, const char *dir,
     FL_TRY_GOTO(fl_lora_create(&params, lora, config, 0), out);
     status = fl_adapter_load(dir, &params);
 out:
-    if (status != FL_OK)
+    if (status != FL_OK) {
+        fl_lora_fini(lora);
         fl_params_fini(&params);
-    else
+    } else {
         *out = params;
+    }
     return status;
 }

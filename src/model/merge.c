@@ -11,7 +11,6 @@
 #include "io/safetensors.h"
 #include "io/shape.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +22,8 @@ enum { CHUNK = 1 << 20, NAME_SHOWN = 160 }; /* elements that are widened at a ti
 typedef struct pair {
     char *base_name; /* "model.layers.0.self_attn.q_proj.weight" */
     const fl_tensor *a, *b;
+    int64_t r;
+    float scale;
     bool is_used;
 } pair;
 
@@ -32,7 +33,6 @@ typedef struct merger {
     fl_model_files files;
     fl_adapter_info info;
     fl_safetensors *adapter; /* NULL: none */
-    float scale;
     pair *pairs;
     size_t num_pairs;
     fl_safetensors *shard; /* in work */
@@ -63,15 +63,27 @@ static fl_status base_name_of(merger *m, const char *name, const char *ending, c
     return FL_OK;
 }
 
-static fl_status check_factor(const merger *m, const fl_tensor *tensor, int rank_dim)
+static fl_status check_factor(int64_t r, const fl_tensor *tensor, int rank_dim)
 {
     char shape[FL_SHAPE_TEXT];
     FL_CHECK(tensor->dtype == FL_F32 || tensor->dtype == FL_F16 || tensor->dtype == FL_BF16,
              FL_ERR_UNSUPPORTED, "has dtype %s, expected F32, F16 or BF16",
              fl_dtype_name(tensor->dtype));
-    FL_CHECK(tensor->ndim == 2 && tensor->dim[rank_dim] == m->info.lora_r, FL_ERR_INPUT,
-             "has shape %s, which does not fit r = %d",
-             fl_shape_text(shape, tensor->ndim, tensor->dim), m->info.lora_r);
+    FL_CHECK(tensor->ndim == 2 && tensor->dim[rank_dim] == r, FL_ERR_INPUT,
+             "has shape %s, which does not fit r = %lld",
+             fl_shape_text(shape, tensor->ndim, tensor->dim), (long long)r);
+    return FL_OK;
+}
+
+/* Rank and scale of the pair's module, "model.layers.0.self_attn.q_proj". */
+static fl_status find_size(const merger *m, pair *found)
+{
+    size_t length = strlen(found->base_name) - strlen(".weight");
+    char *path;
+    double scale;
+    FL_TRY(fl_arena_text(m->arena, &path, found->base_name, length));
+    FL_TRY(fl_adapter_module(&m->info, path, &found->r, &scale));
+    found->scale = (float)scale;
     return FL_OK;
 }
 
@@ -90,9 +102,11 @@ static fl_status add_pair(merger *m, const fl_tensor *a)
     name[at] = 'B';
     const fl_tensor *b = fl_safetensors_find(m->adapter, name);
     FL_CHECK(b, FL_ERR_INPUT, "has no lora_B");
-    FL_TRY(check_factor(m, a, 0));
-    FL_TRY(check_factor(m, b, 1));
-    m->pairs[m->num_pairs++] = (pair){.base_name = base_name, .a = a, .b = b};
+    pair found = {.base_name = base_name, .a = a, .b = b};
+    FL_TRY(find_size(m, &found));
+    FL_TRY(check_factor(found.r, a, 0));
+    FL_TRY(check_factor(found.r, b, 1));
+    m->pairs[m->num_pairs++] = found;
     return FL_OK;
 }
 
@@ -117,8 +131,6 @@ static fl_status open_adapter(merger *m)
     fl_buf path = {0};
     fl_status status;
     FL_TRY_GOTO(fl_adapter_read_info(&m->info, m->job->adapter), out);
-    double r = m->info.lora_r;
-    m->scale = (float)(m->info.lora_alpha / (m->info.use_rslora ? sqrt(r) : r));
     FL_TRY_GOTO(fl_path_join(&path, m->job->adapter, "adapter_model.safetensors"), out);
     FL_TRY_GOTO(fl_safetensors_open(&m->adapter, path.data), out);
     status = pair_up(m, path.data);
@@ -260,7 +272,7 @@ static fl_status widen(float **out, size_t *capacity, const fl_tensor *tensor)
 static fl_status put_merged(merger *m, const fl_tensor *to, const fl_tensor *from,
                             const pair *factors, fl_file_writer *file)
 {
-    int64_t rows = from->dim[0], cols = from->dim[1], r = m->info.lora_r;
+    int64_t rows = from->dim[0], cols = from->dim[1], r = factors->r;
     int64_t step = cols < CHUNK ? CHUNK / (cols > 0 ? cols : 1) : 1;
     FL_TRY(widen(&m->a, &m->a_capacity, factors->a));
     FL_TRY(widen(&m->b, &m->b_capacity, factors->b));
@@ -268,7 +280,7 @@ static fl_status put_merged(merger *m, const fl_tensor *to, const fl_tensor *fro
     for (int64_t row = 0, n; row < rows; row += n) {
         n = rows - row < step ? rows - row : step;
         fl_to_f32(m->wide, element(from, (size_t)(row * cols)), from->dtype, (size_t)(n * cols));
-        fl_backend_cpu.gemm(m->wide, m->b + row * r, m->a, n, cols, r, false, false, m->scale,
+        fl_backend_cpu.gemm(m->wide, m->b + row * r, m->a, n, cols, r, false, false, factors->scale,
                             1.0f);
         FL_TRY(put_wide(m, to, file, (size_t)(n * cols)));
     }

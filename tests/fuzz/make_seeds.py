@@ -84,7 +84,7 @@ def model_files():
     write("adapter/config", b"c" + json.dumps({
         "peft_type": "LORA", "r": 2, "lora_alpha": 16, "lora_dropout": 0.5, "use_rslora": True, "bias": "none",
         "base_model_name_or_path": "base", "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "eva",
-        "rank_pattern": {}, "use_dora": False}).encode())
+        "rank_pattern": {r"layers\.0\.q_proj": 2, "q_proj": 3}, "alpha_pattern": {"[qv]_proj": 1.5}, "use_dora": False}).encode())
     sizes = {"vocab_size": 32, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
              "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
     write("config_json/llama.json", {
@@ -117,6 +117,26 @@ def datasets():
     write("dataset/alpaca.jsonl", b"\xef\xbb\xbf" + lines)
     write("dataset/alpaca.jsonl.gz", gzip.compress(lines, mtime=0))
     write("dataset/response.jsonl", {"instruction": "say", "response": "hi"})
+    write("dataset/dolly.jsonl", {"instruction": "say", "context": "c", "response": "hi", "category": "qa", "client": 7})
+    write("dataset/seed_tasks.jsonl", {"instruction": "say", "instances": [{"input": "", "output": "hi"}]})
+    write("dataset/clients.json", {"a": records, "b": records})
+    write("dataset/table.csv", b'cinstruction,input,output\r\nadd,"1, ""2""\n",3\n\nsay,,hi')
+    shares = [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "function_call", "value": "f"},
+              {"from": "observation", "value": "1"}]
+    says = [{"role": "user", "content": [{"type": "text", "value": "q"}], "loss_weight": 0.0},
+            {"role": "assistant", "content": "a", "loss_weight": 1.0}]
+    write("dataset/sharegpt.json", [{"conversations": shares + [{"from": "gpt", "value": "a"}], "system": "s"}])
+    write("dataset/messages.jsonl", {"messages": says})
+    answers = {"chosen": {"from": "gpt", "value": "c"}, "rejected": {"from": "gpt", "value": "r"}}
+    write("dataset/preference_sharegpt.json", [{"conversations": shares, **answers}])
+    write("dataset/preference_messages.jsonl", {"chosen_messages": says, "rejected_messages": says})
+    pair = b"\n".join(json.dumps(r).encode() for r in [
+        {"prompt": "q", "chosen": "c", "rejected": "r"}, {"prompt": "q", "chosen": says, "rejected": says}])
+    talk = "\n\nHuman: q\n\nAssistant: a\n\nHuman: p\n\nAssistant:"
+    both = json.dumps({"chosen": talk + " y\u00e9", "rejected": talk + " y\u00e8"}, ensure_ascii=False).encode()
+    for prefix in (b"", b"d"):
+        write(f"dataset/{prefix.decode()}pair.jsonl", prefix + pair)
+        write(f"dataset/{prefix.decode()}hh.jsonl", prefix + both)
 
 
 def main():

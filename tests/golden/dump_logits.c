@@ -1,6 +1,5 @@
 /* dump_logits BASE ADAPTER OUT.safetensors: logits of base + adapter on 64 pseudo-random tokens,
  * for check_adapter.py to compare with PeftModel.from_pretrained. */
-#include "io/adapter.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"
 
@@ -11,19 +10,10 @@ enum { T = 64 };
 
 static fl_status logits_of(fl_model *model, const char *adapter_dir, const int32_t *ids, float *out)
 {
-    fl_adapter_info info;
-    fl_lora_config lora = {0};
+    fl_lora_config lora;
     fl_params adapter;
     fl_decoder *decoder;
-    FL_TRY(fl_adapter_read_info(&info, adapter_dir));
-    lora.r = info.lora_r;
-    lora.alpha = info.lora_alpha;
-    lora.rslora = info.use_rslora;
-    FL_TRY(
-        fl_lora_set_targets(&lora, &model->config, info.target_modules, info.num_target_modules));
-    fl_adapter_info_fini(&info);
-    FL_TRY(fl_lora_create(&adapter, &lora, &model->config, 1));
-    FL_TRY(fl_adapter_load(adapter_dir, &adapter));
+    FL_TRY(fl_lora_load(&lora, &adapter, adapter_dir, &model->config));
     fl_decoder_limits limits = {.max_tokens = T, .max_sequences = 1};
     FL_TRY(fl_decoder_create(&decoder, model, &lora, &limits));
     fl_decoder_set_adapter(decoder, adapter.data);
@@ -35,6 +25,7 @@ static fl_status logits_of(fl_model *model, const char *adapter_dir, const int32
     FL_TRY(fl_decoder_logits(decoder, &tokens, pos, T, out));
     fl_decoder_destroy(decoder);
     fl_params_fini(&adapter);
+    fl_lora_fini(&lora);
     return FL_OK;
 }
 

@@ -89,6 +89,21 @@ int64_t golden_int(const json_t *object, const char *key)
     return json_integer_value(golden_get(object, key));
 }
 
+enum { MOST_PATTERNS = 8 };
+
+static fl_patterns read_patterns(const json_t *lora, const char *key, fl_pattern *items)
+{
+    json_t *object = json_object_get(lora, key), *value;
+    fl_patterns out = {.items = items};
+    const char *expression;
+    json_object_foreach(object, expression, value)
+    {
+        assert_true(out.count < MOST_PATTERNS);
+        items[out.count++] = (fl_pattern){expression, json_number_value(value)};
+    }
+    return out;
+}
+
 fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
 {
     const json_t *object = golden_get(g->json, "lora");
@@ -104,6 +119,11 @@ fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
         names[i] = json_string_value(json_array_get(targets, i));
     static const fl_model_config llama = {.family = &fl_families[0], .num_layers = 1};
     OK(fl_lora_set_targets(&lora, config ? config : &llama, names, count));
+    fl_pattern ranks[MOST_PATTERNS], alphas[MOST_PATTERNS];
+    fl_patterns rank_pattern = read_patterns(object, "rank_pattern", ranks);
+    fl_patterns alpha_pattern = read_patterns(object, "alpha_pattern", alphas);
+    assert_true(config || rank_pattern.count + alpha_pattern.count == 0);
+    OK(fl_lora_set_patterns(&lora, config, &rank_pattern, &alpha_pattern, true));
     return lora;
 }
 

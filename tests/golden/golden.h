@@ -31,6 +31,7 @@ double golden_real(const json_t *object, const char *key);
 int64_t golden_int(const json_t *object, const char *key);
 
 /* config NULL: the Llama of model/ */
+/* With patterns (config is needed then), fl_lora_fini is due. */
 fl_lora_config golden_lora(const golden *g, const fl_model_config *config);
 /* The case's optimiser on top of the defaults of a run. */
 fl_train_config golden_train(const golden *g);

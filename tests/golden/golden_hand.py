@@ -37,7 +37,8 @@ def attend(q, k, v):
 
 
 class HandModel:
-    """Base weights in `dtype`, LoRA tensors given with each call under PEFT's names."""
+    """Base weights in `dtype`, LoRA tensors given with each call under PEFT's names; lora_scale is a number, or a
+    function of the module's path and rank."""
 
     def __init__(self, folder, lora_scale, dtype=torch.float64):
         self.config = json.loads((pathlib.Path(folder) / "config.json").read_text())
@@ -50,7 +51,10 @@ class HandModel:
         y = x @ self.base[module + ".weight"].T
         a = adapter.get(f"{PREFIX}{module}.lora_A.weight")
         b = adapter.get(f"{PREFIX}{module}.lora_B.weight")
-        return y if a is None else y + self.scale * (x @ a.T) @ b.T
+        if a is None:
+            return y
+        scale = self.scale(module, len(a)) if callable(self.scale) else self.scale
+        return y + scale * (x @ a.T) @ b.T
 
     def attention(self, x, module, adapter):
         config, length = self.config, x.shape[0]

@@ -76,10 +76,10 @@ def real_logits(model, batch):
 class PeftReference:
     """Transformers + PEFT in fp32 on the CPU."""
 
-    def __init__(self, folder, targets):
+    def __init__(self, folder, targets, **more):
         torch.manual_seed(0)
         lora = LoraConfig(r=LORA_R, lora_alpha=LORA_ALPHA, target_modules=targets, lora_dropout=0.0,
-                          bias="none", task_type="CAUSAL_LM")
+                          bias="none", task_type="CAUSAL_LM", **more)
         self.model = get_peft_model(load_base(folder), lora).train()
         self.dtype = torch.float32
 

@@ -95,6 +95,17 @@ def published_split():
     return [kept[client::20] for client in range(20)]
 
 
+def label_splits():
+    """103 records in four groups, 90 kept: whole groups for 4 clients, and one group for each of 6 clients."""
+    group = [[0, 1, 4, 2].index(i * i % 7) for i in range(103)]
+    kept = permutation(2023, 103)[:90]
+    shuffled = kept[permutation(7, 90)]
+    rows = [shuffled[[group[row] == g for row in shuffled]] for g in range(4)]
+    domain = [rows[client % 4][client // 4::2 if client % 4 < 2 else 1] for client in range(6)]
+    return {"group": group, "dataset_sample": 90, "seed": 7,
+            "natural": [vector(sorted(row)) for row in rows], "domain": [vector(row) for row in domain]}
+
+
 def seed_sequence_2023():
     generator = numpy.random.PCG64(2023)
     state = generator.state["state"]
@@ -146,4 +157,5 @@ def make_rng():
                             for (n, k), rounds in CLIENT_TABLE.items()],
         "split": {"rows": 52002, "shuffle_seed": 2023, "dataset_sample": 20000, "seed": 2023, "num_clients": 20,
                   "clients": [vector(rows) for rows in published_split()]},
+        "label_splits": label_splits(),
         "cosine": cosine_rows()}

@@ -38,6 +38,9 @@ from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, tra
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGETS = {"qv": QV, "all": ALL}
+# Ranks and alphas of single modules.  Several expressions fit layer 1's q_proj; the first one counts.
+PATTERNS = {"rank_pattern": {r"layers\.1\.self_attn\.q_proj": 2, "q_proj": 6, r"mlp\.(gate|up)_proj": 3},
+            "alpha_pattern": {r"layers\.[02]\.self_attn\.v_proj": 5, "(q|v)_proj": 10}}
 SEEDS = {"model": MODEL_SEED, "model_sharded": SHARDED_SEED, "forward": 2001, "steps": 3031, "fed": 4079,
          "sft": golden_sft.SEED}
 LEARNING_RATE, STEPS, MICRO_BATCH = 1e-3, 10, 4
@@ -49,7 +52,7 @@ TOLERANCE = 1e-4  # of --check: another processor sums in another order
 
 
 def lora_config(kind):
-    return {"r": LORA_R, "lora_alpha": LORA_ALPHA, "target_modules": TARGETS[kind], "lora_dropout": 0.0}
+    return {"r": LORA_R, "lora_alpha": LORA_ALPHA, "target_modules": TARGETS.get(kind, ALL), "lora_dropout": 0.0}
 
 
 def optimizer_config():
@@ -91,10 +94,18 @@ def verify_forward(name, hand, adapter, batch, logits, loss, grads):
         assert relative(grad, exact_grads[tensor]) < 1e-4, (name, tensor)
 
 
-def make_forward(out, kind):
+def pattern_scale(module, rank):
+    """The scale that PATTERNS mean, without PEFT's rules."""
+    if module.endswith("v_proj") and ".1." not in module:
+        return 5 / rank
+    return (10 if module.endswith(("q_proj", "v_proj")) else LORA_ALPHA) / rank
+
+
+def make_forward(out, kind, more=None, scale=LORA_ALPHA / LORA_R):
     """Logits, loss and gradients of one padded batch."""
-    name, batch = f"forward_{kind}", forward_batch()
-    model, hand = PeftReference(out / "model", TARGETS[kind]), hand_model(out / "model")
+    name, batch, more = f"forward_{kind}", forward_batch(), more or {}
+    model = PeftReference(out / "model", TARGETS.get(kind, ALL), **more)
+    hand = HandModel(out / "model", scale, torch.float64)
     adapter = random_adapter(model.shapes(), SEEDS["forward"] + 1)
     loss, grads = model.loss_and_grads(adapter, batch)
     logits = model.batch_logits(adapter, batch)
@@ -102,7 +113,7 @@ def make_forward(out, kind):
     sums = [hand.nll(s, {n: w.double() for n, w in adapter.items()}) for s in batch]
     write_tensors(out / f"{name}.safetensors", adapter=adapter, grad=grads, logits=logits)
     write_json(out / f"{name}.json", {
-        "lora": lora_config(kind), "loss": loss, "grad_norm": concat(grads).norm().item(),
+        "lora": {**lora_config(kind), **more}, "loss": loss, "grad_norm": concat(grads).norm().item(),
         "nll_sum": [float(s) for s, _ in sums], "n_targets": [n for _, n in sums], "sequences": batch})
     print(f"{name}: loss {loss:.6f}, gradient norm {concat(grads).norm().item():.4f}")
 
@@ -190,6 +201,7 @@ def make_all(out):
     make_sharded(out)
     for kind in TARGETS:
         make_forward(out, kind)
+    make_forward(out, "patterns", PATTERNS, pattern_scale)
     for case in STEP_CASES:
         make_steps(out, *case)
     for case in FED_CASES:

@@ -17,15 +17,16 @@ static const double logits_limit = 5e-6, loss_limit = 2e-6, gradient_limit = 2e-
 static void check_case(const char *name)
 {
     golden g = golden_open(name);
-    fl_lora_config lora = golden_lora(&g, NULL);
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model"), golden_backend(), 0));
+    fl_lora_config lora = golden_lora(&g, &model->config);
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
     golden_fill(&g, "adapter", &adapter);
     golden_check_logits(&g, model, &lora, adapter.data, logits_limit);
     golden_check_gradients(&g, model, &lora, &adapter, loss_limit, gradient_limit);
     fl_params_fini(&adapter);
+    fl_lora_fini(&lora);
     fl_model_close(model);
     golden_close(&g);
 }
@@ -40,6 +41,13 @@ static void adapter_on_all_linears(void **state)
 {
     (void)state;
     check_case("forward_all");
+}
+
+/* Ranks and alphas of single modules. */
+static void adapter_with_patterns(void **state)
+{
+    (void)state;
+    check_case("forward_patterns");
 }
 
 /* bf16, three shards, tied head, another rope_theta and eps. */
@@ -61,6 +69,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapter_on_q_and_v),
         cmocka_unit_test(adapter_on_all_linears),
+        cmocka_unit_test(adapter_with_patterns),
         cmocka_unit_test(sharded_bf16_base),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

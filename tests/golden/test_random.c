@@ -133,15 +133,48 @@ static void split_of_the_reference(void **state)
     (void)state;
     golden g = open_rng();
     const json_t *split = golden_get(g.json, "split"), *clients = golden_get(split, "clients");
-    fl_partition partition;
     size_t num_clients = (size_t)golden_int(split, "num_clients");
-    OK(fl_partition_iid(&partition, (size_t)golden_int(split, "rows"),
-                        (size_t)golden_int(split, "dataset_sample"), num_clients,
-                        (uint64_t)golden_int(split, "seed")));
+    fl_fed_config fed = {.split_strategy = "iid", .num_clients = (int64_t)num_clients};
+    fl_record_groups groups = {.num_records = (size_t)golden_int(split, "rows"), .count = 1};
+    fl_partition partition;
+    OK(fl_alloc(&groups.of, groups.num_records, sizeof *groups.of));
+    OK(fl_partition_make(&partition, &groups, &fed, (size_t)golden_int(split, "dataset_sample"),
+                         (uint64_t)golden_int(split, "seed")));
     for (size_t k = 0; k < num_clients; k++)
         expect_vector(json_array_get(clients, k), partition.indices + partition.offset[k],
                       fl_partition_size(&partition, k));
     fl_partition_fini(&partition);
+    fl_free(groups.of);
+    golden_close(&g);
+}
+
+/* The splits that draw nothing of their own. */
+static void split_by_label(void **state)
+{
+    (void)state;
+    golden g = open_rng();
+    const json_t *splits = golden_get(g.json, "label_splits"), *group = golden_get(splits, "group");
+    uint32_t of[128];
+    const char *names[] = {"a", "b", "c", "d"};
+    fl_record_groups groups = {
+        .of = of, .names = names, .count = 4, .num_records = json_array_size(group)};
+    assert_in_range(groups.num_records, 1, 128);
+    for (size_t i = 0; i < groups.num_records; i++)
+        of[i] = u32_at(group, i);
+    static const char *const strategies[] = {"natural", "domain"};
+    for (size_t s = 0; s < 2; s++) {
+        const json_t *clients = golden_get(splits, strategies[s]);
+        fl_fed_config fed = {.split_strategy = strategies[s],
+                             .num_clients = (int64_t)json_array_size(clients)};
+        fl_partition partition;
+        OK(fl_partition_make(&partition, &groups, &fed,
+                             (size_t)golden_int(splits, "dataset_sample"),
+                             (uint64_t)golden_int(splits, "seed")));
+        for (size_t k = 0; k < partition.num_clients; k++)
+            expect_vector(json_array_get(clients, k), partition.indices + partition.offset[k],
+                          fl_partition_size(&partition, k));
+        fl_partition_fini(&partition);
+    }
     golden_close(&g);
 }
 
@@ -166,7 +199,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(python_words),           cmocka_unit_test(python_samples),
         cmocka_unit_test(numpy_permutations),     cmocka_unit_test(clients_of_the_reference),
-        cmocka_unit_test(split_of_the_reference), cmocka_unit_test(cosine_schedule),
+        cmocka_unit_test(split_of_the_reference), cmocka_unit_test(split_by_label),
+        cmocka_unit_test(cosine_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

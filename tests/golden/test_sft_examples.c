@@ -27,7 +27,7 @@ static fl_dataset *dataset_of(const json_t *entry)
     fclose(file);
     json_decref(record);
     fl_dataset *dataset;
-    OK(fl_dataset_load(&dataset, path));
+    OK(fl_dataset_load(&dataset, path, NULL));
     unlink(path);
     return dataset;
 }
@@ -52,7 +52,10 @@ static void check_entry(const json_t *entry, const json_t *templates, const fl_t
     fl_dataset *dataset = dataset_of(entry);
     check_text(entry, dataset, template, fl_tokenizer_special_text(tokenizer, FL_SPECIAL_EOS));
     fl_examples *examples;
-    OK(fl_examples_build(&examples, dataset, tokenizer, template, seq_length));
+    fl_text_format format;
+    OK(fl_text_format_open(&format, name, NULL, tokenizer, NULL));
+    OK(fl_examples_build(&examples, dataset, tokenizer, &format, seq_length));
+    fl_text_format_fini(&format);
     const json_t *ids = golden_get(entry, "ids"), *labels = golden_get(entry, "labels");
     if (examples->num_tokens != json_array_size(ids))
         fail_msg("%s: %zu tokens, expected %zu", note, examples->num_tokens, json_array_size(ids));

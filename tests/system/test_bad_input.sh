@@ -70,7 +70,7 @@ bad_weights() {
 bad 'unknown key num_round; did you mean num_rounds\?' --num_round 3
 bad '--batch_size = "many" is not an integer' --batch_size many
 bad '--learning_rate = "fast" is not a number' --learning_rate fast
-bad '--num_clients = 0 is outside \[1, [0-9]+\]' --num_clients 0
+bad "num_clients = 0 takes the number of clients from the data" --num_clients 0
 bad '--seed = 99999999999999999999 does not fit' --seed 99999999999999999999
 bad '--fed_alg = "fedmagic" is not one of fedavg, ' --fed_alg fedmagic
 bad '--template needs a value' --template
@@ -109,7 +109,7 @@ bad_data 'bad\.jsonl: holds no records' '[]'
 good='{"instruction": "a", "output": "b"}\n'
 bad_data 'bad\.jsonl:3: invalid JSON' "$good$good"'{"instruction": "a", "outp'
 bad_data 'bad\.jsonl:2: output must be a string' "$good"'{"instruction": "a", "output": 5}\n'
-bad_data 'bad\.jsonl:1: .*kinds are' '{"question": "a", "answer": "b"}\n'
+bad_data 'bad\.jsonl:1: no kind of data set has the fields frage, antwort; set dataset_kind' '{"frage": "a", "antwort": "b"}\n'
 bad_data 'bad\.jsonl:1: invalid JSON.*0xff' '{"instruction": "a\xff", "output": "b"}\n'
 head -c 100 "$embedded/data/train.jsonl" | gzip | head -c 60 >"$work/cut.jsonl.gz"
 bad 'cut\.jsonl\.gz: damaged gzip data' --dataset_name "$work/cut.jsonl.gz"

@@ -72,6 +72,19 @@ run 0 "$generate" "$work/merged" "${question[@]}"
 cmp -s "$work/stdout" "$work/expected" || fail "the merged model answers otherwise"
 run 0 "$generate" "$work/out" "${question[@]}"
 
+# An adapter with ranks and alphas of single modules.
+patterns=(--rank_pattern 'layers\.1\.self_attn\.q_proj=2,q_proj=6' --alpha_pattern v_proj=5)
+run 0 env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$train" configs/sft.cfg \
+    --output_dir "$work/ranks" --num_rounds 1 --max_steps 2 --sample_clients 1 --eval_data "" \
+    --learning_rate 0.01 "${patterns[@]}"
+run 0 "$merge" "$work/wide" "$work/ranks/adapter" "$work/merged-ranks"
+run 0 "$generate" $model --adapter "$work/ranks/adapter" "${question[@]}"
+cp "$work/stdout" "$work/expected"
+run 0 "$generate" "$work/merged-ranks" "${question[@]}"
+cmp -s "$work/stdout" "$work/expected" || fail "merged ranks answer otherwise"
+run 2 "$train" configs/sft.cfg --output_dir "$work/refused" --rank_pattern z_proj=3
+complains 'rank_pattern: "z_proj"'
+
 # bf16 and back changes nothing
 run 0 "$merge" "$work/wide" none "$work/narrow" --dtype bfloat16
 cmp -s $model/model.safetensors "$work/narrow/model.safetensors" || fail "bf16 is not exact"

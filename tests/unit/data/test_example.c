@@ -5,7 +5,7 @@ static fl_dataset *make_dataset(const char *folder, const char *lines)
 {
     fl_dataset *dataset = NULL;
     write_text(folder, "set.jsonl", lines);
-    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl")));
+    OK(fl_dataset_load(&dataset, path_in(folder, "set.jsonl"), NULL));
     return dataset;
 }
 
@@ -13,14 +13,15 @@ typedef struct made {
     fl_tokenizer *tokenizer;
     fl_dataset *dataset;
     fl_examples *examples;
+    fl_text_format format;
 } made;
 
 static made make(const char *folder, const tiny *parts, const char *lines, const char *template,
                  int64_t seq_length)
 {
     made m = {.tokenizer = open_tiny(folder, parts), .dataset = make_dataset(folder, lines)};
-    OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, fl_template_find(template),
-                         seq_length));
+    OK(fl_text_format_open(&m.format, template, NULL, m.tokenizer, NULL));
+    OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, &m.format, seq_length));
     return m;
 }
 
@@ -28,6 +29,7 @@ static void unmake(made *m)
 {
     fl_examples_destroy(m->examples);
     fl_dataset_destroy(m->dataset);
+    fl_text_format_fini(&m->format);
     fl_tokenizer_close(m->tokenizer);
 }
 
@@ -134,15 +136,33 @@ static void test_without_boundary_piece(void **state)
 static void test_errors(void **state)
 {
     made m = make(*state, NULL, "{\"instruction\": \"a\", \"output\": \"b\"}", "alpaca", 16);
-    const fl_template *template = fl_template_find("alpaca");
     fl_examples *examples = NULL;
-    FAILS(fl_examples_build(&examples, m.dataset, m.tokenizer, template, 0), FL_ERR_USAGE,
+    FAILS(fl_examples_build(&examples, m.dataset, m.tokenizer, &m.format, 0), FL_ERR_USAGE,
           "seq_length = 0");
     fl_tokenizer_close(m.tokenizer);
     m.tokenizer = open_tiny(*state, &(tiny){.config = ""});
-    FAILS(fl_examples_build(&examples, m.dataset, m.tokenizer, template, 16), FL_ERR_UNSUPPORTED,
+    fl_text_format_fini(&m.format);
+    OK(fl_text_format_open(&m.format, "alpaca", NULL, m.tokenizer, NULL));
+    FAILS(fl_examples_build(&examples, m.dataset, m.tokenizer, &m.format, 16), FL_ERR_UNSUPPORTED,
           "no eos token");
     assert_null(examples);
+    unmake(&m);
+}
+
+/* A record in a conversation format is one turn of it: the answer counts, and what ends it. */
+static void test_conversation(void **state)
+{
+    static const char lines[] = "{\"instruction\": \"hello\", \"output\": \"lo\"}\n"
+                                "{\"instruction\": \"hello hello hello\", \"output\": \"lo\"}\n";
+    made m = make(*state, NULL, lines, "h2ogpt", 2048);
+    EXPECT_LABELS(m.examples, 0, TINY_LO, TINY_EOS);
+    EXPECT_LABELS(m.examples, 1, TINY_LO, TINY_EOS);
+    assert_int_equal(m.examples->num_unmarked, 0);
+    const int64_t length = fl_example_length(m.examples, 0);
+    unmake(&m);
+    m = make(*state, NULL, lines, "h2ogpt", length);
+    assert_int_equal(m.examples->num_unmarked, 1); /* the second one has lost its answer */
+    EXPECT_LABELS(m.examples, 0, TINY_LO, TINY_EOS);
     unmake(&m);
 }
 
@@ -155,8 +175,9 @@ static void test_published(void **state)
     if (!records || !dir) skip();
     made m;
     OK(fl_tokenizer_open(&m.tokenizer, dir));
-    OK(fl_dataset_load(&m.dataset, records));
-    OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, fl_template_find("alpaca"), 512));
+    OK(fl_dataset_load(&m.dataset, records, NULL));
+    OK(fl_text_format_open(&m.format, "alpaca", NULL, m.tokenizer, NULL));
+    OK(fl_examples_build(&m.examples, m.dataset, m.tokenizer, &m.format, 512));
     // Counts of the reference's procedure on the same files.
     assert_int_equal(m.examples->num_tokens, 610557);
     assert_int_equal(m.examples->num_targets, 332495);
@@ -170,13 +191,10 @@ static void test_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(test_labels),
-        FOLDER_TEST(test_eos_as_pad),
-        FOLDER_TEST(test_last_key),
-        FOLDER_TEST(test_truncation),
-        FOLDER_TEST(test_without_boundary_piece),
-        FOLDER_TEST(test_errors),
-        cmocka_unit_test(test_published),
+        FOLDER_TEST(test_labels),     FOLDER_TEST(test_eos_as_pad),
+        FOLDER_TEST(test_last_key),   FOLDER_TEST(test_conversation),
+        FOLDER_TEST(test_truncation), FOLDER_TEST(test_without_boundary_piece),
+        FOLDER_TEST(test_errors),     cmocka_unit_test(test_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

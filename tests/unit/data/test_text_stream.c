@@ -1,5 +1,4 @@
 /* Text that is shown while it comes: nothing half, nothing taken back, no stop string. */
-#include "data/conversation.h"
 #include "data/text_stream.h"
 #include "data_test.h"
 
@@ -124,34 +123,13 @@ static void stop_strings_are_not_shown(void **state)
     fl_tokenizer_close(tokenizer);
 }
 
-static void conversations_are_fastchats(void **state)
-{
-    (void)state;
-    const fl_conversation *vicuna = fl_conversation_find("vicuna");
-    fl_buf text = {0};
-    OK(fl_conversation_turn(&text, vicuna, true, "Hi!", 3));
-    OK(fl_buf_add_text(&text, " Hello.</s>"));
-    OK(fl_conversation_turn(&text, vicuna, false, "Bye?", 3));
-    assert_string_equal(fl_buf_text(&text),
-                        "A chat between a curious user and an artificial intelligence assistant. "
-                        "The assistant gives helpful, detailed, and polite answers to the user's "
-                        "questions. USER: Hi! ASSISTANT: Hello.</s>USER: Bye ASSISTANT:");
-    fl_buf_clear(&text);
-    OK(fl_conversation_turn(&text, fl_conversation_find("alpaca"), true, "Hi!", 3));
-    assert_string_equal(fl_buf_text(&text),
-                        "Below is an instruction that describes a task. Write a response that "
-                        "appropriately completes the request.\n\n### Instruction: Hi!\n\n"
-                        "### Response:");
-    assert_null(fl_conversation_find("none"));
-    fl_buf_fini(&text);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FOLDER_TEST(words_keep_their_boundary),        FOLDER_TEST(half_characters_wait),
-        FOLDER_TEST(long_answers_are_exact),           FOLDER_TEST(stop_strings_are_not_shown),
-        cmocka_unit_test(conversations_are_fastchats),
+        FOLDER_TEST(words_keep_their_boundary),
+        FOLDER_TEST(half_characters_wait),
+        FOLDER_TEST(long_answers_are_exact),
+        FOLDER_TEST(stop_strings_are_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* Algorithm names, participation, placement, partition: what decides who does what. */
 #include "fed/algorithm.h"
 #include "fed/participation.h"
-#include "fed/partition.h"
 #include "fed/placement.h"
 
 #include <setjmp.h>
@@ -110,23 +109,6 @@ static void placement_spares_rank_0_and_balances(void **state)
         assert_int_equal(rank_of[i], 0);
 }
 
-static void partition_deals_every_record_once(void **state)
-{
-    (void)state;
-    fl_partition p;
-    assert_int_equal(fl_partition_iid(&p, 103, 0, 4, 7), FL_OK);
-    bool seen[103] = {false};
-    for (size_t i = 0; i < 103; i++) {
-        assert_false(seen[p.indices[i]]);
-        seen[p.indices[i]] = true;
-    }
-    const size_t sizes[] = {26, 26, 26, 25};
-    for (size_t k = 0; k < 4; k++)
-        assert_int_equal(fl_partition_size(&p, k), sizes[k]);
-    fl_partition_fini(&p);
-    assert_int_equal(fl_partition_iid(&p, 100, 3, 4, 7), FL_ERR_USAGE);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,7 +118,6 @@ int main(void)
         cmocka_unit_test(participation_depends_on_seed_and_round),
         cmocka_unit_test(records_differ_between_clients),
         cmocka_unit_test(placement_spares_rank_0_and_balances),
-        cmocka_unit_test(partition_deals_every_record_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,7 +205,13 @@ static const struct {
     {CONFIG(",\"use_dora\":true"), FL_ERR_UNSUPPORTED, "use_dora"},
     {CONFIG(",\"bias\":\"all\""), FL_ERR_UNSUPPORTED, "bias"},
     {CONFIG(",\"fan_in_fan_out\":true"), FL_ERR_UNSUPPORTED, "fan_in_fan_out"},
-    {CONFIG(",\"rank_pattern\":{\"q\":2}"), FL_ERR_UNSUPPORTED, "rank_pattern"},
+    {CONFIG(",\"rank_pattern\":{\"q\":2.5}"), FL_ERR_INPUT, "rank_pattern: q has no usable number"},
+    {CONFIG(",\"rank_pattern\":{\"q\":0}"), FL_ERR_INPUT, "rank_pattern: q has no usable number"},
+    {CONFIG(",\"rank_pattern\":[1]"), FL_ERR_INPUT, "rank_pattern is not an object"},
+    {CONFIG(",\"rank_pattern\":{\"(?!k)q\":2}"), FL_ERR_UNSUPPORTED, "(?!k)q"},
+    {CONFIG(",\"alpha_pattern\":{\"layers.\\\\d.q\":2}"), FL_ERR_UNSUPPORTED, "layers"},
+    {CONFIG(",\"alpha_pattern\":{\"(q\":2}"), FL_ERR_UNSUPPORTED, "not an extended regular"},
+    {CONFIG(",\"alpha_pattern\":{\"q\":\"2\"}"), FL_ERR_INPUT, "alpha_pattern: q has no usable"},
     {CONFIG(",\"modules_to_save\":[\"lm_head\"]"), FL_ERR_UNSUPPORTED, "modules_to_save"},
     {CONFIG(",\"init_lora_weights\":\"pissa\""), FL_ERR_UNSUPPORTED, "init_lora_weights"},
     {CONFIG(",\"use_rslora\":1"), FL_ERR_INPUT, "use_rslora must be true or false"},
@@ -225,6 +231,42 @@ static void refuses_other_configs(void **state)
     }
     assert_error(fl_adapter_read_info(&read, temp_path("absent")), FL_ERR_IO,
                  "adapter_config.json");
+}
+
+/* The order decides, so it has to survive writing and reading. */
+static void patterns_come_back_in_order(void **state)
+{
+    (void)state;
+    static const fl_pattern ranks[] = {{"layers\\.1\\.q", 4}, {"q|b", 6}, {"a.*", 3}};
+    static const fl_pattern alphas[] = {{"q", 0.5}};
+    static const struct {
+        const char *path;
+        int64_t r;
+        double scale;
+    } cases[] = {
+        {"layers.1.q", 4, 0.125},
+        {"model.layers.1.q", 4, 0.125},
+        {"model.layers.11.q", 6, 0.5 / 6},
+        {"q", 6, 0.5 / 6},
+        {"b", 6, 16.0 / 6},
+        {"xb", 8, 2},
+        {"model.layers.1.ab", 3, 16.0 / 3},
+        {"model.b.c", 8, 2},
+    };
+    fl_adapter_info with = info, read;
+    with.rank_pattern = (fl_patterns){ranks, 3};
+    with.alpha_pattern = (fl_patterns){alphas, 1};
+    assert_ok(fl_make_dirs(temp_path("patterns")));
+    assert_ok(fl_adapter_write_info(temp_path("patterns"), &with));
+    assert_ok(fl_adapter_read_info(&read, temp_path("patterns")));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t r;
+        double scale;
+        assert_ok(fl_adapter_module(&read, cases[i].path, &r, &scale));
+        assert_int_equal(r, cases[i].r);
+        assert_true(scale == cases[i].scale);
+    }
+    fl_adapter_info_fini(&read);
 }
 
 /* Older and newer PEFT: fewer keys, unknown keys, the same in other words. */
@@ -271,6 +313,7 @@ int main(void)
         cmocka_unit_test(widens_halves),
         cmocka_unit_test(refuses_other_tensors),
         cmocka_unit_test(refuses_other_configs),
+        cmocka_unit_test(patterns_come_back_in_order),
         cmocka_unit_test(reads_configs_of_other_versions),
         cmocka_unit_test(a_full_disk_changes_nothing),
     };

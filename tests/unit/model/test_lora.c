@@ -83,9 +83,9 @@ static void fused_modules(void **state)
     assert_int_equal(p.count, fl_lora_count(&lora, &phi));
     assert_int_equal(fl_module_row(FL_V_PROJ, &phi), 16);
     fl_params_fini(&p);
-    assert_true(fl_lora_scale(&lora) == 2.0f);
+    assert_true(fl_lora_scale(&lora, 0, FL_Q_PROJ) == 2.0f);
     lora.rslora = true;
-    assert_true(fabsf(fl_lora_scale(&lora) - 2.8284271f) < 1e-6f);
+    assert_true(fabsf(fl_lora_scale(&lora, 0, FL_Q_PROJ) - 2.8284271f) < 1e-6f);
 }
 
 static void layout_is_pefts(void **state)
@@ -108,6 +108,47 @@ static void layout_is_pefts(void **state)
     assert_int_equal(a->dim[0], 2);
     assert_int_equal(a->dim[1], 12);
     fl_params_fini(&p);
+}
+
+static void ranks_and_alphas_by_pattern(void **state)
+{
+    (void)state;
+    fl_lora_config lora = {.r = 2, .alpha = 8};
+    static const char *const good[] = {"layers\\.1\\.mlp\\.up_proj=5", "(up|q)_proj=3"};
+    static const char *const alpha[] = {"q_proj=1.5"}, *const unused[] = {"k_proj=3"};
+    static const char *const bad[] = {"q_proj",     "q_proj=",   "=3",
+                                      "q_proj=2.5", "q_proj=0",  "q_proj=5000",
+                                      "q_proj=3x",  "(q_proj=3", "\\dq=2"};
+    fl_arena *arena;
+    fl_patterns ranks, alphas, none = {0};
+    assert_int_equal(fl_arena_create(&arena), FL_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(fl_lora_parse_patterns(&ranks, arena, "rank_pattern", &bad[i], 1, true),
+                         FL_ERR_USAGE);
+    assert_int_equal(fl_lora_parse_patterns(&ranks, arena, "rank_pattern", good, 2, true), FL_OK);
+    assert_int_equal(fl_lora_parse_patterns(&alphas, arena, "alpha_pattern", alpha, 1, false),
+                     FL_OK);
+    const char *names[] = {"q_proj", "up_proj", "down_proj"};
+    assert_int_equal(fl_lora_set_targets(&lora, &config, names, 3), FL_OK);
+    assert_int_equal(fl_lora_set_patterns(&lora, &config, &ranks, &alphas, true), FL_OK);
+    assert_int_equal(fl_lora_rank(&lora, 0, FL_UP_PROJ), 3);
+    assert_int_equal(fl_lora_rank(&lora, 1, FL_UP_PROJ), 5);
+    assert_int_equal(fl_lora_rank(&lora, 1, FL_DOWN_PROJ), 2);
+    assert_int_equal(fl_lora_most_rank(&lora, &config), 5);
+    assert_true(fl_lora_scale(&lora, 1, FL_Q_PROJ) == 0.5f);
+    assert_true(fl_lora_scale(&lora, 1, FL_DOWN_PROJ) == 4.0f);
+    fl_params p;
+    assert_int_equal(fl_lora_create(&p, &lora, &config, 1), FL_OK);
+    assert_int_equal(p.count, fl_lora_count(&lora, &config));
+    assert_int_equal(
+        fl_params_find(&p, "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight")->dim[1], 5);
+    fl_params_fini(&p);
+    fl_lora_fini(&lora);
+    assert_int_equal(fl_lora_parse_patterns(&ranks, arena, "rank_pattern", unused, 1, true), FL_OK);
+    assert_int_equal(fl_lora_set_patterns(&lora, &config, &ranks, &none, true), FL_ERR_USAGE);
+    assert_int_equal(fl_lora_set_patterns(&lora, &config, &ranks, &none, false), FL_OK);
+    fl_lora_fini(&lora);
+    fl_arena_destroy(arena);
 }
 
 static void a_is_uniform_and_seeded_b_is_zero(void **state)
@@ -145,6 +186,7 @@ int main(void)
         cmocka_unit_test(targets_by_family_word_or_expression),
         cmocka_unit_test(fused_modules),
         cmocka_unit_test(layout_is_pefts),
+        cmocka_unit_test(ranks_and_alphas_by_pattern),
         cmocka_unit_test(a_is_uniform_and_seeded_b_is_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
