@@ -19,23 +19,24 @@ static __device__ __forceinline__ void online_softmax(float (&s)[Shape::KEYS], f
                                                       float &sum, float (&out)[Shape::DIMS])
 {
     float largest = max;
-    for (int c = 0; c < Shape::KEYS; c++)
+    FL_UNROLLED (c, Shape::KEYS)
         largest = Largest()(largest, s[c]);
     largest = warp_reduce(largest, Largest(), ATT_COLS);
     // nothing seen so far: largest is -inf, and a difference of two of them is no number
     float kept = max == -INFINITY ? 0.0f : expf(max - largest), added = 0;
-    for (int c = 0; c < Shape::KEYS; c++) {
+    FL_UNROLLED (c, Shape::KEYS) {
         s[c] = s[c] == -INFINITY ? 0.0f : expf(s[c] - largest);
         added += s[c];
     }
     sum = sum * kept + warp_reduce(added, Sum(), ATT_COLS);
     max = largest;
-    for (int d = 0; d < Shape::DIMS; d++)
+    FL_UNROLLED (d, Shape::DIMS)
         out[d] *= kept;
 }
 
 template <class Shape>
-static __global__ void __launch_bounds__(ATT_THREADS) attention_fwd_kernel(ForwardArgs args)
+static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
+    attention_fwd_kernel(ForwardArgs args)
 {
     const AttentionShape &shape = args.shape;
     FL_SHARED_DYNAMIC(float, memory);
@@ -47,7 +48,7 @@ static __global__ void __launch_bounds__(ATT_THREADS) attention_fwd_kernel(Forwa
     int head = (int)blockIdx.y, kv = head / shape.group;
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
     float out[Shape::ROWS][Shape::DIMS] = {}, sum[Shape::ROWS] = {}, max[Shape::ROWS];
-    for (int r = 0; r < Shape::ROWS; r++)
+    FL_UNROLLED (r, Shape::ROWS)
         max[r] = -INFINITY;
 
     load_tile<Shape>(queries, args.q, at, at.first, shape.H, head, shape.D, shape.scale);
@@ -59,14 +60,14 @@ static __global__ void __launch_bounds__(ATT_THREADS) attention_fwd_kernel(Forwa
         load_tile<Shape>(keys, args.k, at, j, shape.KV, kv, shape.D, 1.0f);
         __syncthreads();
         multiply_rows<Shape>(s, queries, keys, row, col);
-        for (int r = 0; r < Shape::ROWS; r++) {
+        FL_UNROLLED (r, Shape::ROWS) {
             int64_t i = at.first + row * Shape::ROWS + r;
-            for (int c = 0; c < Shape::KEYS; c++)
+            FL_UNROLLED (c, Shape::KEYS)
                 s[r][c] = sees(shape, at, i, j + col + c * ATT_COLS)
                               ? cap_score(s[r][c], shape.softcap)
                               : -INFINITY;
             online_softmax<Shape>(s[r], max[r], sum[r], out[r]);
-            for (int c = 0; c < Shape::KEYS; c++)
+            FL_UNROLLED (c, Shape::KEYS)
                 scores[(row * Shape::ROWS + r) * (Shape::TILE + 1) + col + c * ATT_COLS] = s[r][c];
         }
         __syncthreads(); // keys have been used, scores are there
@@ -74,11 +75,11 @@ static __global__ void __launch_bounds__(ATT_THREADS) attention_fwd_kernel(Forwa
         __syncthreads();
         mix_rows<Shape, false>(out, scores, keys, row, col);
     }
-    for (int r = 0; r < Shape::ROWS; r++) {
+    FL_UNROLLED (r, Shape::ROWS) {
         int64_t i = at.first + row * Shape::ROWS + r;
         if (col == 0 && i < at.length)
             args.lse[(at.start + i) * shape.H + head] = max[r] + logf(sum[r]);
-        for (int d = 0; d < Shape::DIMS; d++)
+        FL_UNROLLED (d, Shape::DIMS)
             out[r][d] /= sum[r];
     }
     store_rows<Shape>(args.out, out, at, shape.H, head, shape.D, 1.0f);

@@ -26,7 +26,11 @@ template <int D_> struct Tile {
         DIMS = D / ATT_COLS,    /* elements of a head of a thread in a row */
         STRIDE = D + 1,         /* of a tile's rows: neighbouring rows in different banks */
         FLOATS = TILE * STRIDE,
-        SCORES = TILE * (TILE + 1)
+        SCORES = TILE * (TILE + 1),
+        /* that a multiprocessor holds at a time: what shared memory allows, and so few that the
+         * compiler does not spill registers for more */
+        BLOCKS = D > 64 ? 3 : 4,
+        BLOCKS_DKV = D > 64 ? 2 : 4
     };
 };
 
@@ -97,17 +101,17 @@ static __device__ __forceinline__ void multiply_rows(float (&out)[Shape::ROWS][S
                                                      const fl_shared<float> &a,
                                                      const fl_shared<float> &b, int row, int col)
 {
-    for (int r = 0; r < Shape::ROWS; r++)
-        for (int c = 0; c < Shape::KEYS; c++)
+    FL_UNROLLED (r, Shape::ROWS)
+        FL_UNROLLED (c, Shape::KEYS)
             out[r][c] = 0;
     for (int d = 0; d < Shape::D; d++) {
         float left[Shape::ROWS], right[Shape::KEYS];
-        for (int r = 0; r < Shape::ROWS; r++)
+        FL_UNROLLED (r, Shape::ROWS)
             left[r] = a[(row * Shape::ROWS + r) * Shape::STRIDE + d];
-        for (int c = 0; c < Shape::KEYS; c++)
+        FL_UNROLLED (c, Shape::KEYS)
             right[c] = b[(col + c * ATT_COLS) * Shape::STRIDE + d];
-        for (int r = 0; r < Shape::ROWS; r++)
-            for (int c = 0; c < Shape::KEYS; c++)
+        FL_UNROLLED (r, Shape::ROWS)
+            FL_UNROLLED (c, Shape::KEYS)
                 out[r][c] += left[r] * right[c];
     }
 }
@@ -122,13 +126,13 @@ static __device__ __forceinline__ void mix_rows(float (&out)[Shape::ROWS][Shape:
     constexpr int stride = Shape::TILE + 1;
     for (int j = 0; j < Shape::TILE; j++) {
         float left[Shape::ROWS];
-        for (int r = 0; r < Shape::ROWS; r++) {
+        FL_UNROLLED (r, Shape::ROWS) {
             int i = row * Shape::ROWS + r;
             left[r] = TRANSPOSED ? p[j * stride + i] : p[i * stride + j];
         }
-        for (int d = 0; d < Shape::DIMS; d++) {
+        FL_UNROLLED (d, Shape::DIMS) {
             float right = x[j * Shape::STRIDE + col + d * ATT_COLS];
-            for (int r = 0; r < Shape::ROWS; r++)
+            FL_UNROLLED (r, Shape::ROWS)
                 out[r][d] += left[r] * right;
         }
     }
@@ -140,10 +144,10 @@ static __device__ void store_rows(float *x, const float (&out)[Shape::ROWS][Shap
                                   const Place &at, int heads, int head, int D, float factor)
 {
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
-    for (int r = 0; r < Shape::ROWS; r++) {
+    FL_UNROLLED (r, Shape::ROWS) {
         int64_t token = at.first + row * Shape::ROWS + r;
         float *to = x + ((at.start + token) * heads + head) * D;
-        for (int d = 0; d < Shape::DIMS; d++)
+        FL_UNROLLED (d, Shape::DIMS)
             if (token < at.length && col + d * ATT_COLS < D)
                 to[col + d * ATT_COLS] = out[r][d] * factor;
     }

@@ -46,11 +46,11 @@ backward_scores(const fl_shared<float> &p, const fl_shared<float> &ds, const Bac
     float s[Shape::ROWS][Shape::KEYS], dp[Shape::ROWS][Shape::KEYS];
     multiply_rows<Shape>(s, queries, keys, row, col);
     multiply_rows<Shape>(dp, douts, values, row, col);
-    for (int r = 0; r < Shape::ROWS; r++) {
+    FL_UNROLLED (r, Shape::ROWS) {
         int64_t i = first_q + row * Shape::ROWS + r, at_row = (at.start + i) * args.shape.H + head;
         float lse = i < at.length ? args.lse[at_row] : 0.0f;
         float delta = i < at.length ? args.delta[at_row] : 0.0f;
-        for (int c = 0; c < Shape::KEYS; c++) {
+        FL_UNROLLED (c, Shape::KEYS) {
             float score = cap_score(s[r][c], args.shape.softcap);
             bool is_seen = sees(args.shape, at, i, first_k + col + c * ATT_COLS);
             float share = is_seen ? expf(score - lse) : 0.0f;
@@ -63,7 +63,8 @@ backward_scores(const fl_shared<float> &p, const fl_shared<float> &ds, const Bac
 }
 
 template <class Shape>
-static __global__ void __launch_bounds__(ATT_THREADS) attention_bwd_dq_kernel(BackwardArgs args)
+static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
+    attention_bwd_dq_kernel(BackwardArgs args)
 {
     const AttentionShape &shape = args.shape;
     FL_SHARED_DYNAMIC(float, memory);
@@ -104,7 +105,8 @@ static __device__ __forceinline__ int64_t last_query(const AttentionShape &shape
 }
 
 template <class Shape>
-static __global__ void __launch_bounds__(ATT_THREADS) attention_bwd_dkv_kernel(BackwardArgs args)
+static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS_DKV)
+    attention_bwd_dkv_kernel(BackwardArgs args)
 {
     const AttentionShape &shape = args.shape;
     FL_SHARED_DYNAMIC(float, memory);

@@ -3,7 +3,9 @@
  *
  * Rules that let one source be both: kernels are launched through FL_LAUNCH, shared memory is
  * declared with FL_SHARED or FL_SHARED_DYNAMIC and passed on as fl_shared<T>, shuffles take all
- * lanes, a block is whole warps, there are no float atomics. */
+ * lanes, a block is whole warps, there are no float atomics.  FL_UNROLLED(i, count) is a loop over
+ * 0
+ * .. count-1 that must be unrolled because it indexes registers. */
 #ifndef FL_KERNELS_CUDA_DEVICE_H
 #define FL_KERNELS_CUDA_DEVICE_H
 
@@ -27,6 +29,8 @@ extern "C" {
 #define FL_DEVICE_NAME    "cuda"
 #define FL_DEVICE_BACKEND fl_backend_cuda
 
+#define FL_UNROLL                    _Pragma("unroll")
+#define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
 #define FL_SHARED(type, name, count) __shared__ type name[count]
 #define FL_SHARED_DYNAMIC(type, name)                    \
     extern __shared__ unsigned char fl_dynamic_shared[]; \
@@ -49,6 +53,8 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 #else
 
 #include "kernels/emu/emu.h"
+
+#define FL_UNROLLED(i, count) for (int i = 0; i < (count); i++)
 
 #define FL_DEVICE         fl_cuda_emu
 #define FL_DEVICE_NAME    "cuda_emu"
