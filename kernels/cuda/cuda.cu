@@ -7,9 +7,11 @@ namespace FL_DEVICE
 extern "C" const fl_backend_ops FL_DEVICE_BACKEND = {
     .name = FL_DEVICE_NAME,
     .host_memory = false,
+    .best_compute = FL_DEVICE_COMPUTE,
     .present = op_present,
     .open = op_open,
     .status = op_status,
+    .set_compute = op_set_compute,
     .alloc = op_alloc,
     .release = op_release,
     .copy_in = op_copy_in,

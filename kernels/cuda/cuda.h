@@ -11,6 +11,7 @@ namespace FL_DEVICE
 bool op_present();
 fl_status op_open(int local_rank);
 fl_status op_status();
+fl_status op_set_compute(fl_dtype dtype);
 fl_status op_alloc(void *out, size_t bytes);
 void op_release(void *data);
 void op_copy_in(void *device, const void *host, size_t bytes);

@@ -28,6 +28,8 @@ extern "C" {
 #define FL_DEVICE         fl_cuda
 #define FL_DEVICE_NAME    "cuda"
 #define FL_DEVICE_BACKEND fl_backend_cuda
+#define FL_DEVICE_COMPUTE FL_BF16   /* tensor cores */
+#define FL_DEVICE_WIDENED (1 << 26) /* elements of a weight that are converted at a time */
 
 #define FL_UNROLL                    _Pragma("unroll")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
@@ -59,6 +61,8 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 #define FL_DEVICE         fl_cuda_emu
 #define FL_DEVICE_NAME    "cuda_emu"
 #define FL_DEVICE_BACKEND fl_backend_cuda_emu
+#define FL_DEVICE_COMPUTE FL_F32    /* comparable with the cpu */
+#define FL_DEVICE_WIDENED (1 << 14) /* few, so that tests cut weights into pieces */
 
 namespace FL_DEVICE
 {
@@ -96,7 +100,14 @@ void fail_op(fl_status code, const char *text);
 
 /* Device memory that lives until the program ends and grows when more is asked for: contents are
  * lost then.  NULL after a failure, which has been recorded. */
-enum scratch_use { SCRATCH_WEIGHT, SCRATCH_SUMS, SCRATCH_LIBRARY, NUM_SCRATCH };
+enum scratch_use {
+    SCRATCH_WEIGHT,
+    SCRATCH_LEFT,
+    SCRATCH_RIGHT,
+    SCRATCH_SUMS,
+    SCRATCH_LIBRARY,
+    NUM_SCRATCH
+};
 void *scratch(scratch_use use, size_t bytes);
 
 /* Blocks that keep the device busy with `threads` each, no more than the work has. */

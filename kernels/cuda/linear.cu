@@ -1,5 +1,6 @@
-/* The products of the table on the seam of gemm.h; frozen weights that are not stored as the
- * product wants them are widened first, some rows at a time, into scratch memory. */
+/* The products of the table on the seam of gemm.h, in fp32 or with operands rounded to bf16.  What
+ * is not stored as the product wants it is converted first, into scratch memory; frozen weights
+ * some rows at a time. */
 #include "kernels/cuda/linear.h"
 
 #include "kernels/cuda/cuda.h"
@@ -13,13 +14,35 @@ enum : int64_t {
     SCRATCH_ELEMENTS = 1 << 26
 }; /* of a widened weight at most, unless a row is longer */
 
-struct Widen {
-    float *out;
+static fl_dtype compute = FL_F32;
+
+static __device__ __forceinline__ void put(float *out, float value)
+{
+    *out = value;
+}
+
+static __device__ __forceinline__ void put(__nv_bfloat16 *out, float value)
+{
+    *out = __float2bfloat16(value);
+}
+
+/* Elements of a weight from `begin` on, as floats of either kind. */
+template <class Out> struct Convert {
+    Out *out;
     Weight weight;
     int64_t begin;
     __device__ void operator()(int64_t i) const
     {
-        out[i] = widen(weight, begin + i);
+        put(out + i, widen(weight, begin + i));
+    }
+};
+
+struct Round {
+    __nv_bfloat16 *out;
+    const float *x;
+    __device__ void operator()(int64_t i) const
+    {
+        put(out + i, x[i]);
     }
 };
 
@@ -48,46 +71,70 @@ static void multiply(const Matrix &a, const Matrix &b, float *c, int64_t ldc, co
     gemm.lda = b.stride;
     gemm.ldb = a.stride;
     gemm.ldc = ldc;
-    gemm.dtype = FL_F32;
+    gemm.dtype = compute;
     gemm.c = c;
     gemm.alpha = alpha;
     gemm.beta = beta;
     run_gemm(gemm);
 }
 
-/* Some rows of a frozen weight as fp32. */
+fl_status op_set_compute(fl_dtype dtype)
+{
+    FL_CHECK(dtype == FL_F32 || dtype == FL_BF16, FL_ERR_UNSUPPORTED,
+             "%s backend: products in float32 or bfloat16 only", FL_DEVICE_NAME);
+    compute = dtype;
+    return FL_OK;
+}
+
+/* x[count] as the product takes it. */
+static const void *operand(const float *x, int64_t count, scratch_use use)
+{
+    if (compute == FL_F32) return x;
+    void *out = scratch(use, (size_t)count * sizeof(__nv_bfloat16));
+    each(count, Round{static_cast<__nv_bfloat16 *>(out), x});
+    return out;
+}
+
+/* Some rows of a frozen weight as the product takes them. */
 struct Rows {
     int64_t begin, count;
-    const float *data;
+    const void *data;
 };
 
-static bool is_fp32(const fl_weight *w)
+static bool is_ready(const fl_weight *w)
 {
-    return !w->quant && w->dtype == FL_F32;
+    return !w->quant && w->dtype == compute;
 }
 
 static int64_t rows_at_a_time(const fl_weight *w)
 {
-    int64_t fit = SCRATCH_ELEMENTS / (w->cols > 0 ? w->cols : 1);
-    if (is_fp32(w) || fit > w->rows) return w->rows;
+    int64_t fit = FL_DEVICE_WIDENED / (w->cols > 0 ? w->cols : 1);
+    if (is_ready(w) || fit > w->rows) return w->rows;
     return fit > 0 ? fit : 1;
 }
 
-static Rows widen_rows(const fl_weight *w, int64_t begin, int64_t count)
+static Rows take_rows(const fl_weight *w, int64_t begin, int64_t step)
 {
-    if (is_fp32(w)) return {begin, count, static_cast<const float *>(w->data) + begin * w->cols};
+    int64_t count = w->rows - begin < step ? w->rows - begin : step, at = begin * w->cols;
     int64_t elements = count * w->cols;
-    auto *out = static_cast<float *>(scratch(SCRATCH_WEIGHT, (size_t)elements * sizeof(float)));
-    each(elements, Widen{out, weight_of(w), begin * w->cols});
+    size_t size = fl_dtype_size(compute);
+    if (is_ready(w)) return {begin, count, static_cast<const char *>(w->data) + (size_t)at * size};
+    void *out = scratch(SCRATCH_WEIGHT, (size_t)elements * size);
+    if (compute == FL_F32)
+        each(elements, Convert<float>{static_cast<float *>(out), weight_of(w), at});
+    else
+        each(elements, Convert<__nv_bfloat16>{static_cast<__nv_bfloat16 *>(out), weight_of(w), at});
     return {begin, count, out};
 }
 
 void op_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
 {
+    if (T == 0) return;
+    const void *left = operand(x, T * w->cols, SCRATCH_LEFT);
     int64_t step = rows_at_a_time(w);
-    for (int64_t begin = 0; begin < w->rows && T > 0; begin += step) {
-        Rows rows = widen_rows(w, begin, w->rows - begin < step ? w->rows - begin : step);
-        multiply({x, w->cols, false}, {rows.data, w->cols, true}, y + begin, w->rows,
+    for (int64_t begin = 0; begin < w->rows; begin += step) {
+        Rows rows = take_rows(w, begin, step);
+        multiply({left, w->cols, false}, {rows.data, w->cols, true}, y + begin, w->rows,
                  {T, rows.count, w->cols}, 1.0f, accumulate ? 1.0f : 0.0f);
     }
     if (w->bias) each(T * w->rows, AddBias{y, w->bias, w->rows});
@@ -95,11 +142,15 @@ void op_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool
 
 void op_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)
 {
+    if (T == 0) return;
+    const void *left = operand(dy, T * w->rows, SCRATCH_LEFT);
+    size_t size = fl_dtype_size(compute);
     int64_t step = rows_at_a_time(w);
-    for (int64_t begin = 0; begin < w->rows && T > 0; begin += step) {
-        Rows rows = widen_rows(w, begin, w->rows - begin < step ? w->rows - begin : step);
-        multiply({dy + begin, w->rows, false}, {rows.data, w->cols, false}, dx, w->cols,
-                 {T, w->cols, rows.count}, 1.0f, accumulate || begin > 0 ? 1.0f : 0.0f);
+    for (int64_t begin = 0; begin < w->rows; begin += step) {
+        Rows rows = take_rows(w, begin, step);
+        multiply({static_cast<const char *>(left) + (size_t)begin * size, w->rows, false},
+                 {rows.data, w->cols, false}, dx, w->cols, {T, w->cols, rows.count}, 1.0f,
+                 accumulate || begin > 0 ? 1.0f : 0.0f);
     }
 }
 
@@ -109,8 +160,9 @@ void op_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int
     if (M == 0 || N == 0) return;
     if (K == 0 && beta == 0.0f) return op_zero(c, (size_t)(M * N) * sizeof *c);
     if (K == 0) return op_scale(c, beta, M * N);
-    multiply({a, trans_a ? M : K, trans_a}, {b, trans_b ? K : N, trans_b}, c, N, {M, N, K}, alpha,
-             beta);
+    const void *left = operand(a, M * K, SCRATCH_LEFT), *right = operand(b, K * N, SCRATCH_RIGHT);
+    multiply({left, trans_a ? M : K, trans_a}, {right, trans_b ? K : N, trans_b}, c, N, {M, N, K},
+             alpha, beta);
 }
 
 } // namespace FL_DEVICE

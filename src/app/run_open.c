@@ -213,6 +213,8 @@ static fl_status open_backend(fl_run *run)
     int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_local_rank(t) : -1;
     char mine[NAME_SIZE] = "", *all = NULL;
     fl_status status = fl_backend_open(&run->ops, run->options.run.backend, device);
+    if (status == FL_OK && device >= 0)
+        status = fl_backend_set_compute(run->ops, run->options.run.compute_dtype);
     if (status == FL_OK && run->hosts_clients) snprintf(mine, sizeof mine, "%s", run->ops->name);
     fl_status gathered = fl_alloc(&all, (size_t)size, sizeof mine);
     FL_TRY(fl_agree(t, gathered != FL_OK ? gathered : status));

@@ -72,6 +72,7 @@ fl_status fl_session_open(fl_session *s, const fl_generate_options *options, con
     *s = (fl_session){.options = options};
     const fl_backend_ops *ops;
     FL_TRY(fl_backend_open(&ops, options->backend, 0));
+    FL_TRY(fl_backend_set_compute(ops, options->compute_dtype));
     fl_backend_set_threads((int)options->threads);
     FL_TRY(fl_model_open(&s->model, model_dir, ops, 0));
     FL_TRY(fl_tokenizer_open(&s->tokenizer, model_dir));

@@ -28,6 +28,12 @@ const fl_backend_ops *fl_backend_find(const char *name)
     return NULL;
 }
 
+fl_status fl_backend_set_compute(const fl_backend_ops *ops, const char *word)
+{
+    if (strcmp(word, "auto") == 0) return ops->set_compute(ops->best_compute);
+    return ops->set_compute(strcmp(word, "bfloat16") == 0 ? FL_BF16 : FL_F32);
+}
+
 fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int local_rank)
 {
     *out = fl_backend_find(name);

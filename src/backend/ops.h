@@ -9,7 +9,8 @@
  *
  * Determinism: every output element is computed in an order that depends on the shapes only, not on
  * the number of threads and not on the other rows of the batch unless the formula says so.  In
- * particular row t of `linear_fwd` has the same bits whatever T is.
+ * particular row t of `linear_fwd` has the same bits whatever T is; `cuda` promises that only for
+ * the same T, because its library chooses the way of a product by the shape.
  *
  * To add an op: formula here, kernels/cpu first, a case with a double-precision check and finite
  * differences in tests/kernels, then a checked wrapper in backend/backend.h, then use it.
@@ -63,6 +64,7 @@ typedef struct fl_backend_ops {
     const char *name;
     /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
     bool host_memory;
+    fl_dtype best_compute; /* F32 or BF16: what `set_compute` is given when nobody asks */
 
     /* -- life --------------------------------------------------------------------------------- */
     /* Whether this machine has what the backend runs on. */
@@ -74,6 +76,11 @@ typedef struct fl_backend_ops {
      * late.  After a failure ops do nothing and copy_out gives zeros.  What has to be done by then
      * is what copy_out or sum_squares waited for. */
     fl_status (*status)(void);
+    /* What the products of linear_* and gemm multiply.  F32, as after `open`: their operands as
+     * they are.  BF16: every operand (activations, gradients, LoRA's matrices, the weight's value
+     * as its format defines it) is rounded to the nearest bf16, ties to even; sums, alpha, beta,
+     * bias and results stay fp32.  Everything else is fp32 in both.  Errors: FL_ERR_UNSUPPORTED. */
+    fl_status (*set_compute)(fl_dtype dtype);
 
     /* -- memory (required) -------------------------------------------------------------------- */
     fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */
@@ -183,6 +190,9 @@ const fl_backend_ops *fl_backend_find(const char *name);
 fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int local_rank);
 /* Number of threads the kernels of this rank use; at least 1. */
 void fl_backend_set_threads(int threads);
+
+/* set_compute by the words of the config: float32, bfloat16, or auto for the backend's best. */
+fl_status fl_backend_set_compute(const fl_backend_ops *ops, const char *word);
 
 extern const fl_backend_ops fl_backend_cpu;
 /* The same source twice (kernels/cuda): for devices, and run by the host; in builds with
