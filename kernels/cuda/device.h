@@ -34,8 +34,8 @@ extern "C" {
 #define FL_UNROLL                    _Pragma("unroll")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
 #define FL_SHARED(type, name, count) __shared__ type name[count]
-#define FL_SHARED_DYNAMIC(type, name)                    \
-    extern __shared__ unsigned char fl_dynamic_shared[]; \
+#define FL_SHARED_DYNAMIC(type, name)                                  \
+    extern __shared__ __align__(16) unsigned char fl_dynamic_shared[]; \
     type *const name = reinterpret_cast<type *>(fl_dynamic_shared)
 
 namespace FL_DEVICE
