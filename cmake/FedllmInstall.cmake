@@ -1,5 +1,5 @@
 include(GNUInstallDirs)
-install(TARGETS fedllm_mpi fedllm_generate fedllm_merge RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS fedllm_mpi fedllm_generate fedllm_merge fedllm_data RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY configs jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/fedllm USE_SOURCE_PERMISSIONS)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who may include whom: every include of src/ and kernels/ against the lists below.
+"""Who may include whom: every include of src/, kernels/ and data_tools/ against the lists below.
 
 Prints one line per forbidden include and ends with 1, or prints nothing and ends with 0.
 `--map` prints the lists as the table of docs/architecture.md.
@@ -22,6 +22,7 @@ MODULES = {
     "train": ["base", "tensor", "backend", "data", "model"],
     "fed": ["base", "tensor", "backend", "io", "comm", "data", "model", "train"],
     "app": ["base", "tensor", "backend", "io", "comm", "data", "model", "train", "fed"],
+    "data_tools": ["base", "data", "fed", "app"],
 }
 
 # Headers of libraries: the only files (or folders, with a closing /) that may include them.
@@ -48,7 +49,7 @@ SUFFIXES = {".c", ".h", ".cc", ".cu", ".cuh"}
 
 
 def module_of(path):
-    """Path relative to the root -> module: src/<module>/... or kernels/..."""
+    """Path relative to the root -> module: src/<module>/..., kernels/... or data_tools/..."""
     return path.parts[1] if path.parts[0] == "src" else path.parts[0]
 
 
@@ -98,7 +99,7 @@ def check_file(root, path):
 
 
 def sources(root):
-    for top in ("src", "kernels"):
+    for top in ("src", "kernels", "data_tools"):
         for path in sorted((root / top).rglob("*")):
             if path.suffix in SUFFIXES:
                 yield path.relative_to(root)

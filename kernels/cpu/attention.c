@@ -40,7 +40,7 @@ static void softmax_strip(const forward_call *call, const fl_strip *s, float *sc
         float *row = scores + r * s->stride;
         fl_score_row at = fl_strip_row(s, r);
         if (s->shape->softcap > 0) vec->softcap(row, s->shape->softcap, at.used);
-        fl_strip_hide(row, &at, -INFINITY);
+        fl_strip_hide(s, row, &at, -INFINITY);
         float max = vec->max(row, at.used);
         double sum = vec->exp_shift(row, max, at.used);
         vec->scale(row, row, (float)(1.0 / sum), at.used);

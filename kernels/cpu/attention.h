@@ -21,14 +21,22 @@ _Static_assert((int)FL_SCORE_ALIGN >= (int)FL_GEMM_MAX_MR, "masked products read
 
 typedef struct fl_strip {
     const fl_attn_shape *shape;
-    int64_t start;  /* first token of the sequence in the batch */
+    int64_t start;  /* first token in the batch of the sequence, or of the one that it continues */
+    int64_t shared; /* tokens of that one: keys from the start on; 0: it continues none */
+    int64_t own; /* where its own tokens begin, counted from start; what lies between is others' */
     int64_t q0, q1; /* query tokens, counted from start */
-    int64_t k0;     /* keys are k0 .. q1-1: 0, or with a window near the first that q0 sees */
-    int64_t kv;     /* KV head */
+    int64_t k0; /* places of keys are k0 .. q1-1: 0, or with a window near the first that q0 sees */
+    int64_t kv; /* KV head */
     int64_t group;  /* query heads per KV head */
     int64_t rows;   /* (q1 - q0) * group; row r is token q0 + r / group */
     int64_t stride; /* elements between rows of scores: q1 - k0, padded */
 } fl_strip;
+
+/* The sequence that this one continues, itself if none. */
+static inline int64_t fl_prefix_of(const fl_attn_shape *shape, int64_t sequence)
+{
+    return shape->prefix && shape->prefix[sequence] >= 0 ? shape->prefix[sequence] : sequence;
+}
 
 /* Tokens per strip. */
 int64_t fl_strip_tokens(const fl_attn_shape *shape);
@@ -43,19 +51,31 @@ typedef struct fl_score_row {
     int64_t first, last, used;
 } fl_score_row;
 
+/* The first key that a token sees, counted from start like the token. */
+static inline int64_t fl_strip_first_key(const fl_strip *s, int64_t token)
+{
+    if (s->shape->window == 0) return 0;
+    int64_t first = token - s->own + s->shared + 1 - s->shape->window; // as if without a gap
+    if (first < 0) return 0;
+    return first < s->shared ? first : first - s->shared + s->own;
+}
+
 static inline fl_score_row fl_strip_row(const fl_strip *s, int64_t r)
 {
     fl_score_row row = {.token = s->q0 + r / s->group, .head = s->kv * s->group + r % s->group};
     row.last = row.token - s->k0;
     row.used = (row.last + FL_SCORE_ALIGN) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
-    if (s->shape->window > 0 && row.last >= s->shape->window)
-        row.first = row.last + 1 - s->shape->window;
+    int64_t first = fl_strip_first_key(s, row.token) - s->k0;
+    if (first > 0) row.first = first;
     return row;
 }
 
-/* Used places outside first .. last become `value`. */
-static inline void fl_strip_hide(float *scores, const fl_score_row *row, float value)
+/* Used places outside first .. last, and those of others' keys, become `value`. */
+static inline void fl_strip_hide(const fl_strip *s, float *scores, const fl_score_row *row,
+                                 float value)
 {
+    for (int64_t j = s->shared > s->k0 ? s->shared - s->k0 : 0; j < s->own - s->k0; j++)
+        scores[j] = value;
     for (int64_t j = 0; j < row->first; j++)
         scores[j] = value;
     for (int64_t j = row->last + 1; j < row->used; j++)

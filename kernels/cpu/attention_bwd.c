@@ -1,8 +1,8 @@
 /* Causal attention, backward (Dao et al. 2022, appendix B.2): with P = exp(S - lse),
  *   dV = P^T dO,  dP = dO V^T,  dS = P * (dP - delta),  delta = rowsum(dO * O),
  *   dQ = scale dS K,  dK = dS^T (scale Q);  a cap multiplies dS by its slope 1 - (S/cap)^2.
- * A task is one KV head of one sequence and walks over its strips in order, so that dK and dV are
- * summed by one thread in one order. */
+ * A task is one KV head of one sequence, with those that continue it, and walks over their strips
+ * in order, so that dK and dV are summed by one thread in one order. */
 #include "attention.h"
 
 #include "cpu.h"
@@ -39,8 +39,8 @@ static void softmax_rows(const backward_call *call, const fl_strip *s, const bac
             vec->softcap(p, cap, at.used);
             memcpy(strip->capped, p, (size_t)at.used * sizeof *p);
         }
-        fl_strip_hide(p, &at, -INFINITY);
-        fl_strip_hide(ds, &at, 0.0f);
+        fl_strip_hide(s, p, &at, -INFINITY);
+        fl_strip_hide(s, ds, &at, 0.0f);
         vec->softmax_bwd_row(p, ds, lse, delta, at.used);
         int64_t seen = at.last + 1 - at.first;
         if (cap > 0) vec->softcap_bwd(ds + at.first, strip->capped + at.first, cap, seen);
@@ -74,11 +74,9 @@ static void backward_one(const backward_call *call, const fl_strip *s, int slot)
     fl_strip_write(call->dq, dq, s);
 }
 
-static void backward_head(int64_t task, int slot, void *arg)
+static void backward_sequence(const backward_call *call, int64_t sequence, int64_t kv, int slot)
 {
-    const backward_call *call = arg;
     const fl_attn_shape *shape = call->shape;
-    int64_t sequence = task / shape->KV, kv = task % shape->KV;
     for (int64_t t = shape->cu[sequence]; t < shape->cu[sequence + 1]; t++) {
         int64_t at = (t * shape->KV + kv) * shape->D;
         memset(call->dk + at, 0, (size_t)shape->D * sizeof(float));
@@ -89,6 +87,17 @@ static void backward_head(int64_t task, int slot, void *arg)
         fl_strip s = fl_strip_make(shape, sequence, kv, index);
         backward_one(call, &s, slot);
     }
+}
+
+static void backward_head(int64_t task, int slot, void *arg)
+{
+    const backward_call *call = arg;
+    const fl_attn_shape *shape = call->shape;
+    int64_t first = task / shape->KV, kv = task % shape->KV;
+    if (fl_prefix_of(shape, first) != first) return; // done with the one that it continues
+    backward_sequence(call, first, kv, slot);
+    for (int64_t s = first + 1; s < shape->S && fl_prefix_of(shape, s) == first; s++)
+        backward_sequence(call, s, kv, slot);
 }
 
 void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, const float *out,

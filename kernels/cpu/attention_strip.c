@@ -14,13 +14,15 @@ fl_strip fl_strip_make(const fl_attn_shape *shape, int64_t sequence, int64_t kv,
 {
     int64_t tokens = fl_strip_tokens(shape);
     fl_strip s = {.shape = shape, .kv = kv, .group = shape->H / shape->KV};
-    s.start = shape->cu[sequence];
-    int64_t length = shape->cu[sequence + 1] - s.start;
-    s.q0 = index * tokens;
-    s.q1 = s.q0 + tokens < length ? s.q0 + tokens : length;
+    int64_t first = fl_prefix_of(shape, sequence);
+    s.start = shape->cu[first];
+    s.own = shape->cu[sequence] - s.start;
+    if (first != sequence) s.shared = shape->cu[first + 1] - s.start;
+    int64_t end = shape->cu[sequence + 1] - s.start;
+    s.q0 = s.own + index * tokens;
+    s.q1 = s.q0 + tokens < end ? s.q0 + tokens : end;
     s.rows = (s.q1 - s.q0) * s.group;
-    if (shape->window > 0 && s.q0 >= shape->window)
-        s.k0 = (s.q0 + 1 - shape->window) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
+    s.k0 = fl_strip_first_key(&s, s.q0) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
     s.stride = (s.q1 - s.k0 + FL_SCORE_ALIGN - 1) / FL_SCORE_ALIGN * FL_SCORE_ALIGN;
     return s;
 }

@@ -15,6 +15,7 @@ void fl_cpu_copy_in(void *device, const void *host, size_t bytes);
 void fl_cpu_copy_out(void *host, const void *device, size_t bytes);
 void fl_cpu_copy(void *to, const void *from, size_t bytes);
 void fl_cpu_zero(void *data, size_t bytes);
+size_t fl_cpu_scratch_bytes(const fl_scratch_need *need);
 void fl_cpu_embedding(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
 void fl_cpu_gather_rows(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);
 void fl_cpu_scatter_add_rows(float *x, const float *in, const int32_t *rows, int64_t N, int64_t C);

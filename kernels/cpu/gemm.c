@@ -178,6 +178,13 @@ static void multiply_part(const c_part *part, bool whole_a, int64_t mc, int64_t 
     }
 }
 
+int64_t fl_gemm_panel_floats(int64_t product)
+{
+    int64_t a_floats = min64(product, WHOLE_A_FLOATS), blocked = FL_GEMM_MC * FL_GEMM_KC;
+    if (product > WHOLE_A_FLOATS && a_floats < blocked) a_floats = blocked;
+    return a_floats + FL_GEMM_NC * FL_GEMM_KC + FL_UNPACK_FLOATS + 2 * FL_GEMM_PAD;
+}
+
 static void run_part(c_part *part, int slot)
 {
     const fl_product *p = part->product;

@@ -57,6 +57,9 @@ typedef struct fl_product {
     int64_t diagonal, group; /* with a mask */
 } fl_product;
 
+/* Floats that a thread's panels take at the most when the first operand has `product` elements. */
+int64_t fl_gemm_panel_floats(int64_t product);
+
 /* Cut over all threads. */
 void fl_product_run(const fl_product *product);
 /* On the calling thread, for use inside a task that owns `slot`. */

@@ -1,5 +1,7 @@
 #include "app/generate_options.h"
 
+#include "app/program.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -10,11 +12,15 @@
 static const fl_conf_row rows[] = {
     {"adapter", FL_CONF_STRING, AT(adapter), "", 0, 0, NULL,
      "folder of a LoRA adapter as PEFT lays it out; empty = the base alone"},
+    {"load_in_8bit", FL_CONF_BOOL, AT(load_in_8bit), "false", 0, 0, NULL,
+     "keep the linears of the layers in int8, as in training; computed at load"},
+    {"load_in_4bit", FL_CONF_BOOL, AT(load_in_4bit), "false", 0, 0, NULL, "keep them in NF4"},
     {"prompt", FL_CONF_STRING, AT(prompt), "", 0, 0, NULL, "one prompt"},
     {"file", FL_CONF_STRING, AT(file), "", 0, 0, NULL,
      "file of prompts: one a line, or JSON Lines with prompt or instruction; also .gz"},
     {"template", FL_CONF_STRING, AT(template), "alpaca", 0, 0, NULL,
-     "text around each prompt, or none; with --chat the conversation, vicuna unless set"},
+     "text around each prompt (docs/templates.md), or none; with --chat, unless set, the model's own "
+     "chat template, or vicuna where it has none"},
     {"chat", FL_CONF_BOOL, AT(chat), "false", 0, 0, NULL,
      "keep a conversation with lines from the terminal; /reset forgets it, /quit ends"},
     {"json", FL_CONF_BOOL, AT(json), "false", 0, 0, NULL,
@@ -62,7 +68,7 @@ static void join_groups(fl_conf_group groups[NUM_GROUPS], fl_generate_options *o
 static fl_status add_stop(fl_generate_options *o, const char *text)
 {
     char *copy;
-    FL_CHECK(text && text[0], FL_ERR_USAGE, "command line: --stop needs a text");
+    FL_CHECK(text[0], FL_ERR_USAGE, "command line: --stop needs a text");
     FL_TRY(fl_grow(&o->stops, &o->stop_capacity, o->num_stops + 1, sizeof *o->stops));
     FL_TRY(fl_arena_text(o->arena, &copy, text, strlen(text)));
     fl_unescape(copy); /* a shell passes a line break on only with tricks */
@@ -74,24 +80,20 @@ static fl_status add_stop(fl_generate_options *o, const char *text)
  * Takes it out of argv. */
 static fl_status take_stops(fl_generate_options *o, int *argc, char **argv)
 {
-    int kept = 0;
-    for (int i = 0; i < *argc; i++) {
-        if (strncmp(argv[i], "--stop=", 7) == 0)
-            FL_TRY(add_stop(o, argv[i] + 7));
-        else if (strcmp(argv[i], "--stop") == 0)
-            FL_TRY(add_stop(o, ++i < *argc ? argv[i] : NULL));
-        else
-            argv[kept++] = argv[i];
+    for (;;) {
+        const char *text;
+        FL_TRY(fl_args_take(argc, argv, "--stop", &text));
+        if (!text) return FL_OK;
+        FL_TRY(add_stop(o, text));
     }
-    *argc = kept;
-    return FL_OK;
 }
 
 static fl_status check(fl_generate_options *o)
 {
     int sources = fl_conf_is_set(o->conf, "prompt") + (o->file[0] != 0) + o->chat;
     FL_CHECK(sources <= 1, FL_ERR_USAGE, "only one of prompt, file and chat can be given");
-    if (o->chat && !fl_conf_is_set(o->conf, "template")) o->template = "vicuna";
+    o->is_free = o->chat && !fl_conf_is_set(o->conf, "template");
+    if (o->is_free) o->template = "chat";
     const bool is_plain = strcmp(o->template, "none") == 0;
     FL_CHECK(!o->chat || !is_plain, FL_ERR_USAGE, "a chat needs a conversation, not template none");
     return is_plain ? FL_OK : fl_text_format_check(o->template, &o->custom);

@@ -8,7 +8,8 @@
 
 typedef struct fl_generate_options {
     const char *adapter, *prompt, *file, *template;
-    bool chat, json;
+    bool chat, json, load_in_8bit, load_in_4bit;
+    bool is_free; /* a chat without --template: the model's own, or vicuna */
     int64_t max_new_tokens, max_length, batch_size;
     int64_t top_k, seed;
     double temperature, top_p, repetition_penalty;

@@ -48,7 +48,8 @@ static fl_status run(fl_session *session, const fl_command *command, fl_generate
     if (!command->check && !options->chat) return answer_prompts(session, command, options);
     FL_TRY(fl_session_open(session, options, command->words[0]));
     if (!command->check) return fl_session_chat(session);
-    fl_session_describe(session, options->chat ? 1 : options->batch_size, session->max_length);
+    FL_TRY(
+        fl_session_describe(session, options->chat ? 1 : options->batch_size, session->max_length));
     FL_INFO("everything is in order; nothing was generated (--check)");
     return FL_OK;
 }

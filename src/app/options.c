@@ -74,6 +74,8 @@ static const fl_conf_row backend_rows[] = {
      "elsewhere"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
+    {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,
+     "GB (1e9 bytes) that all ranks of a node may take together; 0: what the machine has left"},
 };
 static const fl_conf_row output_rows[] = {
     {"output_dir", FL_CONF_STRING, RUN(output_dir), "output", 0, 0, NULL,
@@ -93,8 +95,6 @@ static const fl_conf_row reference_rows[] = {
     {"use_auth_token", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
     {"push_to_hub", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL, "ignored"},
     {"hub_model_id", FL_CONF_STRING, REF(ignored_text), "", 0, 0, NULL, "ignored"},
-    {"gradient_checkpointing", FL_CONF_BOOL, REF(ignored_flag), "false", 0, 0, NULL,
-     "ignored: activations are never recomputed layer by layer"},
 };
 // clang-format on
 
@@ -133,8 +133,6 @@ static fl_status check(const fl_options *o)
     FL_CHECK(o->run.output_dir[0], FL_ERR_USAGE, "output_dir is empty");
     FL_CHECK(o->lora.use_peft, FL_ERR_UNSUPPORTED,
              "use_peft = false: training without an adapter is not supported");
-    FL_CHECK(!o->data.load_in_8bit || !o->data.load_in_4bit, FL_ERR_USAGE,
-             "load_in_8bit and load_in_4bit are both true: the base has one format");
     return fl_options_check_clients(o);
 }
 
@@ -148,10 +146,21 @@ fl_status fl_options_check_clients(const fl_options *o)
     return FL_OK;
 }
 
+/* Keys whose default depends on the objective, as if they had been given. */
+static fl_status choose_defaults(fl_options *o)
+{
+    static char *const minimum[] = {"--learning_rate_min", FL_DPO_LEARNING_RATE_MIN};
+    if (strcmp(o->train.objective, "dpo") != 0 || fl_conf_is_set(o->conf, "learning_rate_min"))
+        return FL_OK;
+    FL_TRY(fl_conf_override(o->conf, 2, minimum));
+    return fl_conf_finish(o->conf);
+}
+
 /* A learning rate below the default minimum stays constant, where the reference's would rise. */
 static void settle(fl_options *o)
 {
     fl_train_config *train = &o->train;
+    o->data.dataset.dpo_compat = train->dpo_compat;
     if (!fl_fed_is_reference(&o->fed) && train->learning_rate < train->learning_rate_min)
         train->learning_rate_min = train->learning_rate;
 }
@@ -173,6 +182,7 @@ static fl_status parse(fl_options *o, const char *path, const fl_buf *text, int 
     FL_TRY(fl_conf_load(o->conf, path, fl_buf_text(text)));
     FL_TRY(fl_conf_override(o->conf, argc, argv));
     FL_TRY(fl_conf_finish(o->conf));
+    FL_TRY(choose_defaults(o));
     FL_TRY(check(o));
     settle(o);
     return FL_OK;

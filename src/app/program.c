@@ -36,6 +36,27 @@ fl_command fl_command_parse(int argc, char **argv, int max_words, const fl_flag 
     return c;
 }
 
+fl_status fl_args_take(int *argc, char **argv, const char *word, const char **value)
+{
+    size_t length = strlen(word);
+    int at = 0, taken = 1;
+    *value = NULL;
+    while (at < *argc &&
+           (strncmp(argv[at], word, length) != 0 || (argv[at][length] && argv[at][length] != '=')))
+        at++;
+    if (at == *argc) return FL_OK;
+    if (argv[at][length]) {
+        *value = argv[at] + length + 1;
+    } else {
+        FL_CHECK(at + 1 < *argc, FL_ERR_USAGE, "command line: %s needs a value", word);
+        *value = argv[at + 1];
+        taken = 2;
+    }
+    *argc -= taken;
+    memmove(argv + at, argv + at + taken, (size_t)(*argc - at) * sizeof *argv);
+    return FL_OK;
+}
+
 static int print_text(const fl_program *program, fl_status (*make)(fl_buf *), const char *before)
 {
     fl_buf text = {0};

@@ -35,6 +35,10 @@ typedef struct fl_command {
 fl_command fl_command_parse(int argc, char **argv, int max_words, const fl_flag *flags,
                             size_t num_flags);
 
+/* Takes the first "word value" or "word=value" out of the arguments: options that are no keys of a
+ * table.  *value = NULL when there is none.  Errors: FL_ERR_USAGE when the value is missing. */
+fl_status fl_args_take(int *argc, char **argv, const char *word, const char **value);
+
 /* Answers --help, --help-markdown and --version, and too few words with the usage; false when there
  * is work to do, else *exit_code is set. */
 bool fl_program_answers(const fl_program *program, const fl_command *command, int min_words,

@@ -22,13 +22,36 @@ static void set_real(json_t *object, const char *key, double value)
     set(object, key, fl_metrics_real(value));
 }
 
-static json_t *client_object(const fl_client_report *report)
+static void set_measures(json_t *object, const fl_objective *objective, const double *values)
+{
+    for (int m = 0; m < FL_MAX_MEASURES && objective->measures[m].name; m++)
+        set_real(object, objective->measures[m].name, values[m]);
+}
+
+/* What the reference model had to be run for; the rest was known.  It depends on what this folder
+ * has seen, not only on the round. */
+static json_t *reference_object(const fl_round_result *r)
+{
+    int64_t needed = 0, made = 0;
+    for (int64_t i = 0; i < r->num_clients; i++) {
+        needed += r->reports[i].reference_needed;
+        made += r->reports[i].reference_made;
+    }
+    json_t *object = json_object();
+    set_int(object, "needed", needed);
+    set_int(object, "computed", made);
+    set_real(object, "hit_rate", needed ? 1 - (double)made / (double)needed : 1);
+    return object;
+}
+
+static json_t *client_object(const fl_client_report *report, const fl_objective *objective)
 {
     json_t *object = json_object();
     set_int(object, "client", report->client);
     set_int(object, "rank", report->rank);
     set_int(object, "samples", report->samples);
     set_real(object, "loss", report->loss);
+    set_measures(object, objective, report->measures);
     set_int(object, "steps", report->steps);
     set_int(object, "tokens", report->tokens);
     set_real(object, "grad_norm", report->grad_norm);
@@ -81,13 +104,20 @@ static json_t *privacy_object(const fl_run *run)
     return object;
 }
 
+/* The further numbers of the objective. */
+static void add_objective(json_t *line, const fl_round_result *r, const fl_objective *objective)
+{
+    set_measures(line, objective, r->measures);
+    if (objective->has_reference) set(line, "reference", reference_object(r));
+}
+
 /* What single clients did; a private run does not tell. */
-static void add_clients(json_t *line, const fl_round_result *r)
+static void add_clients(json_t *line, const fl_round_result *r, const fl_objective *objective)
 {
     json_t *clients = json_array();
     set(line, "participation", participation_object(r));
     for (int64_t i = 0; i < r->num_clients; i++)
-        json_array_append_new(clients, client_object(&r->reports[i]));
+        json_array_append_new(clients, client_object(&r->reports[i], objective));
     set(line, "clients", clients);
 }
 
@@ -105,7 +135,8 @@ fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
     set_int(line, "bytes_up", (int64_t)r->bytes_up);
     set_int(line, "peak_memory", (int64_t)r->peak_memory);
     if (run->privacy) set(line, "privacy", privacy_object(run));
-    if (!private) add_clients(line, r);
+    if (!private) add_objective(line, r, run->data.objective);
+    if (!private) add_clients(line, r, run->data.objective);
     fl_status status = fl_metrics_append(run->metrics, line);
     json_decref(line);
     return status;

@@ -28,13 +28,26 @@ static fl_status evaluate(fl_run *run, int64_t done)
     return fl_agree(run->transport, answers ? fl_record_eval(run, done, answers) : FL_OK);
 }
 
+/* "  margin 0.123  accuracy 0.95" */
+static void write_measures(const fl_run *run, const double *values, char *out, size_t size)
+{
+    const fl_measure *measures = run->data.objective->measures;
+    size_t length = 0;
+    out[0] = 0;
+    for (int m = 0; m < FL_MAX_MEASURES && length < size; m++)
+        if (measures[m].label)
+            length += (size_t)snprintf(out + length, size - length, "  %s %.3f", measures[m].label,
+                                       values[m]);
+}
+
 /* What the clients did, but for private runs, which tell what it cost. */
 static void say_round(const fl_run *run, const fl_round_result *result, double seconds)
 {
     int64_t done = result->round + 1, all = run->options.fed.num_rounds;
     double elapsed = fl_clock_seconds() - run->seconds_start;
     double left = elapsed / (double)(done - run->start_round) * (double)(all - done);
-    char text[32], note[64] = "";
+    char text[32], measures[96], note[64] = "";
+    write_measures(run, result->measures, measures, sizeof measures);
     fl_log_duration(text, sizeof text, left);
     if (result->num_answered < result->num_clients)
         snprintf(note, sizeof note, "  %lld of %lld clients answered",
@@ -43,8 +56,9 @@ static void say_round(const fl_run *run, const fl_round_result *result, double s
         FL_INFO("round %lld/%lld  epsilon %.4g at delta %g  %s left", (long long)done,
                 (long long)all, run->state.epsilon, run->options.fed.dp_delta, text);
     else
-        FL_INFO("round %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s", (long long)done,
-                (long long)all, result->loss, (double)result->tokens / seconds, text, note);
+        FL_INFO("round %lld/%lld  loss %.4f%s  %.0f tokens/s  %s left%s", (long long)done,
+                (long long)all, result->loss, measures, (double)result->tokens / seconds, text,
+                note);
     fl_log_progress((double)done / (double)all, text);
 }
 

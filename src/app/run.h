@@ -2,10 +2,12 @@
 #ifndef FL_APP_RUN_H
 #define FL_APP_RUN_H
 
+#include "app/memory_plan.h"
 #include "app/run_data.h"
 #include "fed/round.h"
 #include "io/adapter.h"
 #include "io/metrics.h"
+#include "io/reference.h"
 #include "io/state.h"
 
 typedef struct fl_run {
@@ -20,10 +22,14 @@ typedef struct fl_run {
     fl_eval_set eval_set;
 
     fl_model_config model_config;
+    fl_format format; /* of the base, as asked for */
+    int64_t longest;  /* tokens of the longest sequence, answers included */
     fl_lora_config lora;
     fl_patterns rank_pattern, alpha_pattern; /* as in the options, in `texts` */
     fl_arena *texts;
-    fl_params adapter; /* the global one, host memory */
+    fl_memory_input memory_input;
+    fl_memory_plan memory_plan; /* of this rank's node */
+    fl_params adapter;          /* the global one, host memory */
     const fl_algorithm *algorithm;
     fl_server_state server;
     fl_privacy *privacy;           /* NULL without dp */
@@ -31,6 +37,10 @@ typedef struct fl_run {
     fl_trainer *trainer;           /* likewise */
     uint32_t *records, *positions; /* [most_examples] of the client that trains */
     size_t most_examples;
+    fl_reference_store reference_store;
+    double *reference; /* of one client, grown as needed */
+    size_t reference_capacity;
+    uint64_t model_hash; /* 0: not yet computed */
     fl_evaluator *evaluator;
 
     /* rank 0 */
@@ -49,8 +59,20 @@ typedef struct fl_run {
 fl_status fl_run_open(fl_run *run);
 void fl_run_close(fl_run *run);
 
-/* Prints what would be trained and the memory it takes.  Collective. */
-fl_status fl_run_describe(fl_run *run);
+/* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
+ * headers of the base. */
+fl_status fl_run_plan(fl_run *run);
+/* Tokens that the workspace must hold for each example of a micro-batch. */
+int64_t fl_run_longest_example(const fl_run *run);
+
+/* Prints what would be trained and the memory it takes; all: the whole plan. */
+void fl_run_describe(const fl_run *run, bool all);
+
+/* What the reference model says about a client's examples, between the disk and run->data; nothing
+ * where the objective has no reference. */
+fl_status fl_run_reference_load(fl_run *run, uint32_t client);
+fl_status fl_run_reference_save(fl_run *run, uint32_t client);
+void fl_run_reference_close(fl_run *run);
 
 /* Rank 0: prepares output_dir; finds out whether the run continues.  fresh: start over.
  * Sets run->start_round, the adapter and the metrics file.  Errors: FL_ERR_USAGE (the folder holds

@@ -5,12 +5,16 @@
 #include "app/options.h"
 #include "data/example.h"
 #include "fed/partition.h"
+#include "train/objective.h"
 
 typedef struct fl_run_data {
     fl_tokenizer *tokenizer;
     fl_text_format format; /* what `template` says */
     fl_dataset *dataset;
-    fl_examples *examples;   /* [dataset->count] */
+    const fl_objective *objective;
+    fl_examples *examples; /* [dataset->count] as the objective takes them, the other is NULL */
+    fl_pairs *pairs;
+    double *reference;       /* [dataset->count][2] see fl_train_data; NULL unless it needs them */
     fl_record_groups groups; /* of what the split goes by */
     fl_partition partition;
 } fl_run_data;
@@ -19,8 +23,11 @@ typedef struct fl_run_data {
  * num_clients = 0 sets options->fed.num_clients to what the data tells.  Errors: those of the
  * parts; FL_ERR_INPUT when no token of any response is left. */
 fl_status fl_run_data_open(fl_run_data *out, fl_options *options);
-/* The same without tokenizer and examples. */
+/* The same without tokenizer and examples, and without groups and partition either. */
 fl_status fl_run_data_split(fl_run_data *out, fl_options *options);
+fl_status fl_run_data_load(fl_run_data *out, const fl_options *options);
+/* The same for local training on this backend; points into `data`. */
+fl_train_data fl_run_data_train(const fl_run_data *data, const fl_backend_ops *ops);
 void fl_run_data_close(fl_run_data *data);
 
 #endif

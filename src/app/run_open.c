@@ -9,6 +9,13 @@
 
 #include <string.h>
 
+/* Warns, on rank 0, of `count` of `all` records with this fault. */
+static void warn_of(const fl_run *run, size_t count, size_t all, const char *fault)
+{
+    if (count && fl_transport_rank(run->transport) == 0)
+        FL_WARN("%zu of %zu examples %s", count, all, fault);
+}
+
 static fl_status open_data(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -16,10 +23,16 @@ static fl_status open_data(fl_run *run)
     const fl_dataset *dataset = run->data.dataset;
     if (dataset->num_skipped && fl_transport_rank(run->transport) == 0)
         FL_WARN("%zu records were left out, %zu are there", dataset->num_skipped, dataset->count);
-    size_t lost = run->data.examples->num_unmarked;
-    if (lost && fl_transport_rank(run->transport) == 0)
-        FL_WARN("%zu of %zu examples lost their response to seq_length = %lld and teach nothing",
-                lost, run->data.examples->count, (long long)o->data.seq_length);
+    const fl_examples *examples = run->data.examples;
+    const fl_pairs *pairs = run->data.pairs;
+    if (examples)
+        warn_of(run, examples->num_unmarked, examples->count,
+                "lost their response to seq_length and teach nothing");
+    if (pairs) {
+        warn_of(run, pairs->num_cut, pairs->count, "are longer than dpo_max_length and were cut");
+        warn_of(run, pairs->num_alike, pairs->count,
+                "have the same answer twice and teach nothing");
+    }
     return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
@@ -38,6 +51,7 @@ static fl_status open_clients(fl_run *run)
 {
     const fl_options *o = &run->options;
     size_t num_clients = run->data.partition.num_clients;
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_TRY(fl_alloc(&run->weight, num_clients, sizeof *run->weight));
     FL_TRY(fl_alloc(&run->cost, num_clients, sizeof *run->cost));
     double sequences = (double)o->train.batch_size * (double)o->train.max_steps *
@@ -45,8 +59,8 @@ static fl_status open_clients(fl_run *run)
     for (size_t k = 0; k < num_clients; k++) {
         size_t size = fl_partition_size(&run->data.partition, k), tokens = 0;
         for (size_t i = 0; i < size; i++)
-            tokens += (size_t)fl_example_length(
-                run->data.examples, run->data.partition.indices[run->data.partition.offset[k] + i]);
+            tokens += (size_t)run->data.objective->tokens(
+                &data, run->data.partition.indices[run->data.partition.offset[k] + i]);
         run->weight[k] = size;
         run->cost[k] = sequences * (double)tokens / (double)size;
         size_t examples = examples_of_round(&o->train, size);
@@ -68,10 +82,12 @@ static fl_status set_patterns(fl_run *run)
                                 &run->alpha_pattern, true);
 }
 
-static fl_status open_adapter(fl_run *run)
+/* What the model and its adapter are; nothing of their size is allocated. */
+static fl_status open_config(fl_run *run)
 {
     const fl_options *o = &run->options;
     const char *dir = o->data.model_name_or_path;
+    FL_TRY(fl_format_choose(&run->format, o->data.load_in_8bit, o->data.load_in_4bit));
     FL_TRY(fl_model_config_load(&run->model_config, dir));
     FL_CHECK(fl_tokenizer_vocab_size(run->data.tokenizer) <= run->model_config.vocab_size,
              FL_ERR_INPUT, "%s: the tokenizer has %d tokens, the model only %lld", dir,
@@ -82,46 +98,36 @@ static fl_status open_adapter(fl_run *run)
                                  .dropout = (float)o->lora.lora_dropout};
     FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
                                o->lora.target_modules.count));
-    FL_TRY(set_patterns(run));
-    return fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed);
+    return set_patterns(run);
 }
 
-/* The longest sequence that training or an answer can reach. */
-static int64_t longest_sequence(const fl_run *run)
+static fl_status open_algorithm(fl_run *run)
 {
-    int64_t longest = run->data.examples->max_length;
-    if (run->eval_set.count == 0) return longest;
-    int64_t answered = run->eval_set.longest_prompt + run->options.eval.max_new_tokens;
-    return answered > longest ? answered : longest;
+    const fl_fed_config *fed = &run->options.fed;
+    bool root = fl_transport_rank(run->transport) == 0;
+    FL_TRY(fl_algorithm_find(&run->algorithm, fed->fed_alg));
+    const char *alias = run->algorithm->alias;
+    if (root && alias && strcmp(fed->fed_alg, alias) == 0)
+        FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
+                run->algorithm->name);
+    return fl_run_privacy_open(run);
 }
 
-static fl_format format_asked(const fl_options *o)
+static fl_status open_adapter(fl_run *run)
 {
-    return o->data.load_in_4bit ? FL_NF4 : o->data.load_in_8bit ? FL_INT8 : FL_STORED;
-}
-
-/* The model's own check would blame seq_length for what evaluation asks for. */
-static fl_status check_answers(const fl_run *run)
-{
-    int64_t prompt = run->eval_set.longest_prompt, answer = run->options.eval.max_new_tokens;
-    FL_CHECK(run->eval_set.count == 0 || prompt + answer <= run->model_config.max_positions,
-             FL_ERR_USAGE,
-             "a held-out prompt of %lld tokens and max_new_tokens = %lld do not fit the model's "
-             "%lld positions",
-             (long long)prompt, (long long)answer, (long long)run->model_config.max_positions);
-    return FL_OK;
+    const fl_options *o = &run->options;
+    bool root = fl_transport_rank(run->transport) == 0;
+    FL_TRY(fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed));
+    return fl_server_state_init(&run->server, run->algorithm, &o->fed, &run->adapter, root);
 }
 
 static fl_status open_model(fl_run *run)
 {
-    FL_TRY(check_answers(run));
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
-    fl_backend_set_threads((int)o->run.threads);
-    FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops,
-                            longest_sequence(run), format_asked(o)));
-    int64_t prompt = run->eval_set.longest_prompt, example = run->data.examples->max_length;
-    fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
+    FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops, run->longest,
+                            run->format));
+    fl_trainer_limits limits = {.longest = fl_run_longest_example(run),
                                 .most_examples = run->most_examples};
     return fl_trainer_create(&run->trainer, run->model, &run->lora, &o->train, &limits);
 }
@@ -150,30 +156,18 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
     const uint32_t *records = run->data.partition.indices + run->data.partition.offset[client];
     for (size_t i = 0; i < count; i++)
         run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.examples = run->data.examples,
+    fl_local_job job = {.data = fl_run_data_train(&run->data, run->ops),
                         .indices = run->records,
                         .count = count,
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
                         .client = client,
                         .hooks = hooks};
+    FL_TRY(fl_run_reference_load(run, client));
     fl_trainer_set_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
     fl_trainer_get_adapter(run->trainer, y);
-    return FL_OK;
-}
-
-static fl_status open_algorithm(fl_run *run)
-{
-    const fl_fed_config *fed = &run->options.fed;
-    bool root = fl_transport_rank(run->transport) == 0;
-    FL_TRY(fl_algorithm_find(&run->algorithm, fed->fed_alg));
-    const char *alias = run->algorithm->alias;
-    if (root && alias && strcmp(fed->fed_alg, alias) == 0)
-        FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
-                run->algorithm->name);
-    FL_TRY(fl_run_privacy_open(run));
-    return fl_server_state_init(&run->server, run->algorithm, fed, &run->adapter, root);
+    return result->reference_made ? fl_run_reference_save(run, client) : FL_OK;
 }
 
 static fl_status open_round(fl_run *run)
@@ -196,9 +190,9 @@ static fl_status open_round(fl_run *run)
 
 static fl_status open_all(fl_run *run)
 {
-    static fl_status (*const steps[])(fl_run *) = {open_data,      open_clients, open_adapter,
-                                                   open_algorithm, open_model,   open_evaluator,
-                                                   open_round};
+    static fl_status (*const steps[])(fl_run *) = {open_data,      open_clients,   open_config,
+                                                   open_algorithm, fl_run_plan,    open_adapter,
+                                                   open_model,     open_evaluator, open_round};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         FL_TRY(steps[i](run));
     return FL_OK;
@@ -210,15 +204,15 @@ static fl_status open_backend(fl_run *run)
 {
     enum { NAME_SIZE = 16 };
     fl_transport *t = run->transport;
-    int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_local_rank(t) : -1;
+    int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_node(t).rank : -1;
     char mine[NAME_SIZE] = "", *all = NULL;
     fl_status status = fl_backend_open(&run->ops, run->options.run.backend, device);
     if (status == FL_OK && device >= 0)
         status = fl_backend_set_compute(run->ops, run->options.run.compute_dtype);
     if (status == FL_OK && run->hosts_clients) snprintf(mine, sizeof mine, "%s", run->ops->name);
     fl_status gathered = fl_alloc(&all, (size_t)size, sizeof mine);
-    FL_TRY(fl_agree(t, gathered != FL_OK ? gathered : status));
-    FL_TRY(fl_transport_gather(t, 0, mine, sizeof mine, all));
+    status = fl_agree(t, gathered != FL_OK ? gathered : status);
+    if (status == FL_OK) status = fl_transport_gather(t, 0, mine, sizeof mine, all);
     for (int rank = 2; rank < size && fl_transport_rank(t) == 0 && status == FL_OK; rank++)
         if (strcmp(all + (size_t)rank * sizeof mine, all + sizeof mine) != 0)
             status = FL_FAIL_VALUE(FL_ERR_USAGE,
@@ -243,6 +237,7 @@ void fl_run_close(fl_run *run)
     fl_metrics_close(run->metrics);
     fl_state_fini(&run->state);
     fl_evaluator_destroy(run->evaluator);
+    fl_run_reference_close(run);
     fl_trainer_destroy(run->trainer);
     fl_model_close(run->model);
     fl_free(run->records);
@@ -261,71 +256,34 @@ void fl_run_close(fl_run *run)
 
 /* ---- --check -------------------------------------------------------------------------------- */
 
-typedef struct host_plan {
-    int64_t weight_bytes, parameters, activation_bytes, adapter_bytes;
-} host_plan;
-
-static host_plan plan_host(const fl_run *run)
-{
-    host_plan plan = {0};
-    if (!run->model) return plan;
-    size_t activations, adapter;
-    int64_t prompt = run->eval_set.longest_prompt, example = run->data.examples->max_length;
-    fl_trainer_plan(run->model, &run->lora, &run->options.train,
-                    example > prompt ? example : prompt, run->adapter.count, &activations,
-                    &adapter);
-    plan.weight_bytes = (int64_t)run->model->weight_bytes;
-    plan.parameters = fl_model_parameter_count(run->model);
-    plan.activation_bytes = (int64_t)activations;
-    plan.adapter_bytes =
-        (int64_t)(adapter + fl_client_side_bytes(run->algorithm, run->adapter.count));
-    return plan;
-}
-
 /* How the base is kept, for people. */
-typedef struct base_text {
-    const char *format, *place;
-} base_text;
-
-static base_text base_words(const fl_run *run)
+static const char *base_words(const fl_run *run)
 {
     static const char *const names[] = {"as stored", "with linears in int8", "with linears in NF4"};
-    fl_format asked = format_asked(&run->options), stored = run->model_config.stored;
-    bool made = asked != FL_STORED && stored == FL_STORED;
-    return (base_text){.format = names[made ? asked : stored],
-                       .place = !run->ops->host_memory ? "in device memory"
-                                : made                 ? "linears of its own, the rest a shared map"
-                                                       : "shared map"};
+    fl_format asked = run->format, stored = run->model_config.stored;
+    return names[stored == FL_STORED ? asked : stored];
 }
 
-static double megabytes(int64_t bytes)
+void fl_run_describe(const fl_run *run, bool all)
 {
-    return (double)bytes / 1e6;
-}
-
-fl_status fl_run_describe(fl_run *run)
-{
-    host_plan plan = plan_host(run);
-    int size = fl_transport_size(run->transport);
-    if (size > 1) { /* all hosts have the same plan: add them up, divide */
-        FL_TRY(fl_transport_reduce_i64(run->transport, 0, (int64_t *)&plan, 4));
-        int64_t *values = (int64_t *)&plan;
-        for (int i = 0; i < 4; i++)
-            values[i] /= size - 1;
-    }
     const fl_options *o = &run->options;
+    const fl_memory_plan *plan = &run->memory_plan;
+    int64_t parameters = run->memory_input.sizes.parameters;
+    int size = fl_transport_size(run->transport);
+    const fl_train_data data = fl_run_data_train(&run->data, run->ops);
     FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
-            (long long)run->model_config.num_layers, (double)plan.parameters / 1e6,
-            megabytes(plan.weight_bytes), base_words(run).format);
+            (long long)run->model_config.num_layers, (double)parameters / 1e6,
+            (double)(plan->mapped + plan->base) / 1e6, base_words(run));
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
             o->data.dataset_name, run->data.dataset->count, run->data.dataset->kind,
-            (long long)run->data.examples->max_length, run->data.examples->num_targets,
-            run->data.examples->num_tokens);
+            (long long)run->data.objective->positions(&data),
+            run->data.pairs ? run->data.pairs->num_targets : run->data.examples->num_targets,
+            run->data.pairs ? run->data.pairs->num_tokens : run->data.examples->num_tokens);
     FL_INFO("adapter   LoRA r %lld, alpha %lld: trainable %zu of %.2f M parameters (%.3f %%)",
             (long long)o->lora.peft_lora_r, (long long)o->lora.peft_lora_alpha, run->adapter.count,
-            (double)plan.parameters / 1e6,
+            (double)parameters / 1e6,
             100.0 * (double)run->adapter.count /
-                (double)(plan.parameters + (int64_t)run->adapter.count));
+                (double)(parameters + (int64_t)run->adapter.count));
     FL_INFO(
         "federation %s (%s): %lld clients, %lld per round%s, %lld rounds of %lld steps x %lld x "
         "%lld",
@@ -335,10 +293,6 @@ fl_status fl_run_describe(fl_run *run)
         (long long)o->train.gradient_accumulation_steps, (long long)o->train.batch_size);
     FL_INFO("ranks     %d, of which %d train, %s backend, %lld thread(s) each", size,
             fl_placement_hosts(size), run->ops->name, (long long)o->run.threads);
-    FL_INFO("memory    per training rank: base %.1f MB (%s), activations %.1f MB, "
-            "adapter with gradients and moments %.1f MB",
-            megabytes(plan.weight_bytes), base_words(run).place, megabytes(plan.activation_bytes),
-            megabytes(plan.adapter_bytes));
+    fl_memory_plan_print(plan, &run->memory_input, all);
     fl_run_privacy_describe(run);
-    return FL_OK;
 }

@@ -2,6 +2,7 @@
 #include "app/session.h"
 
 #include "base/log.h"
+#include "data/chat_template.h"
 
 #include <string.h>
 
@@ -39,9 +40,10 @@ static fl_status gather_stops(fl_session *s)
 static fl_status open_format(fl_session *s, const char *dir)
 {
     const fl_generate_options *o = s->options;
-    s->is_plain = strcmp(o->template, "none") == 0;
-    if (!s->is_plain)
-        FL_TRY(fl_text_format_open(&s->format, o->template, &o->custom, s->tokenizer, dir));
+    const char *name = o->template;
+    s->is_plain = strcmp(name, "none") == 0;
+    if (o->is_free && !fl_chat_template_exists(dir)) name = "vicuna";
+    if (!s->is_plain) FL_TRY(fl_text_format_open(&s->format, name, &o->custom, s->tokenizer, dir));
     return gather_stops(s);
 }
 
@@ -74,7 +76,9 @@ fl_status fl_session_open(fl_session *s, const fl_generate_options *options, con
     FL_TRY(fl_backend_open(&ops, options->backend, 0));
     FL_TRY(fl_backend_set_compute(ops, options->compute_dtype));
     fl_backend_set_threads((int)options->threads);
-    FL_TRY(fl_model_open(&s->model, model_dir, ops, 0));
+    fl_format format;
+    FL_TRY(fl_format_choose(&format, options->load_in_8bit, options->load_in_4bit));
+    FL_TRY(fl_model_open_as(&s->model, model_dir, ops, 0, format));
     FL_TRY(fl_tokenizer_open(&s->tokenizer, model_dir));
     FL_TRY(open_format(s, model_dir));
     FL_TRY(settle(s, model_dir));
@@ -118,20 +122,24 @@ static double megabytes(size_t bytes)
     return (double)bytes / 1e6;
 }
 
-void fl_session_describe(const fl_session *s, int64_t num_sequences, int64_t capacity)
+fl_status fl_session_describe(const fl_session *s, int64_t num_sequences, int64_t capacity)
 {
+    const fl_model_config *config = &s->model->config;
     fl_decoder_limits limits = limits_for(num_sequences);
+    fl_decoder_plan plan;
+    FL_TRY(fl_decoder_plan_for(&plan, config, s->model->ops, &s->lora, &limits));
     FL_INFO("model     %lld layers, %.2f M parameters, %.1f MB as stored",
-            (long long)s->model->config.num_layers,
-            (double)fl_model_parameter_count(s->model) / 1e6, megabytes(s->model->weight_bytes));
+            (long long)config->num_layers, (double)fl_model_parameter_count(s->model) / 1e6,
+            megabytes(s->model->weight_bytes));
     if (s->live_adapter)
         FL_INFO("adapter   LoRA r %lld, alpha %g%s, %zu parameters", (long long)s->lora.r,
                 s->lora.alpha, s->lora.sizes ? " and others by pattern" : "", s->adapter.count);
     FL_INFO(
         "memory    activations %.1f MB, key/value cache %.1f MB for %lld sequences of %lld tokens",
-        megabytes(fl_decoder_plan_bytes(s->model, &s->lora, &limits)),
-        megabytes(fl_generator_plan_bytes(s->model, num_sequences, capacity)),
+        megabytes(fl_decoder_plan_total(&plan)),
+        megabytes(fl_generator_plan_bytes(config, num_sequences, capacity)),
         (long long)num_sequences, (long long)capacity);
+    return FL_OK;
 }
 
 /* ---- one answer ----------------------------------------------------------------------------- */
@@ -183,7 +191,7 @@ fl_status fl_answer_choose(fl_answer *a, fl_session *session, int64_t s)
         a->finish = is_full ? "length" : NULL;
     }
     /* what waited for more tokens may hold a stop string, hence this order */
-    if (a->finish) fl_text_stream_finish(&a->stream);
+    if (a->finish) FL_TRY(fl_text_stream_finish(&a->stream));
     if (a->stream.is_stopped) a->finish = "stop";
     return FL_OK;
 }

@@ -36,7 +36,7 @@ void fl_session_close(fl_session *session);
 /* Makes room for that many sequences of up to `capacity` tokens. */
 fl_status fl_session_prepare(fl_session *session, int64_t num_sequences, int64_t capacity);
 /* Prints what it would take instead. */
-void fl_session_describe(const fl_session *session, int64_t num_sequences, int64_t capacity);
+fl_status fl_session_describe(const fl_session *session, int64_t num_sequences, int64_t capacity);
 
 /* One answer; all zeros to begin with, fl_answer_fini in the end. */
 typedef struct fl_answer {

@@ -43,7 +43,7 @@ static fl_status train(fl_run *run, bool fresh)
 {
     bool root = fl_transport_rank(run->transport) == 0;
     FL_TRY(fl_agree(run->transport, root ? fl_run_files_open(run, fresh) : FL_OK));
-    FL_TRY(fl_run_describe(run));
+    fl_run_describe(run, false);
     FL_TRY(fl_run_rounds(run));
     if (!root) return FL_OK;
     if (run->start_round == run->options.fed.num_rounds)
@@ -60,7 +60,7 @@ static fl_status run_all(fl_run *run, const invocation *in)
     fl_log_init(rank, fl_log_level_of(run->options.run.log_level));
     FL_TRY(fl_run_open(run));
     if (!in->command.check) return train(run, in->fresh);
-    FL_TRY(fl_run_describe(run));
+    fl_run_describe(run, true);
     FL_INFO("everything is in order; nothing was trained (--check)");
     return FL_OK;
 }

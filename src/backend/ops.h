@@ -49,6 +49,10 @@ typedef struct fl_attn_shape {
     float scale;      /* 1/sqrt(D) as a rule */
     float softcap;    /* score = softcap * tanh(scale q k / softcap); 0: score = scale q k */
     int64_t window;   /* a query sees the last `window` keys, its own included; 0: all before it */
+    const int32_t *prefix; /* [S] sequence s continues sequence prefix[s]: its tokens also see all
+                              of that one's, as if they stood in front of it; -1: it does not.
+                              What continues a sequence follows it directly, and nothing
+                              continues that.  NULL: no sequence continues another */
 } fl_attn_shape;
 
 /* AdamW in the form of the reference (bias correction outside, eps not corrected):
@@ -60,11 +64,20 @@ typedef struct fl_adamw {
     int64_t step;      /* counted from 1 */
 } fl_adamw;
 
+/* The largest calls of a workspace. */
+typedef struct fl_scratch_need {
+    int64_t
+        product; /* elements of the first operand [T, cols] or [T, rows] of linear_fwd and _bwd */
+    int64_t longest; /* tokens of one sequence */
+    int64_t H, KV, D;
+} fl_scratch_need;
+
 typedef struct fl_backend_ops {
     const char *name;
     /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
     bool host_memory;
     fl_dtype best_compute; /* F32 or BF16: what `set_compute` is given when nobody asks */
+    bool shares_prefixes;  /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
 
     /* -- life --------------------------------------------------------------------------------- */
     /* Whether this machine has what the backend runs on. */
@@ -89,6 +102,10 @@ typedef struct fl_backend_ops {
     void (*copy_out)(void *host, const void *device, size_t bytes);
     void (*copy)(void *to, const void *from, size_t bytes); /* both in backend memory */
     void (*zero)(void *data, size_t bytes);
+
+    /* Optional; NULL: nothing to speak of.  Bytes of host memory at the most that the kernels of
+     * all threads keep for themselves, once they have met the largest of these calls. */
+    size_t (*scratch_bytes)(const fl_scratch_need *need);
 
     /* -- embedding and rows ------------------------------------------------------------------- */
     /* out[T,C] = table[ids[t], :]; the table is not quantised.  overwrite */

@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise: glibc's posix_madvise ignores DONTNEED */
 /* Paths, whole reads and maps.  Writes are in file_write.c. */
 #include "base/file.h"
 
@@ -147,6 +148,13 @@ fl_status fl_map_open(fl_map *out, const char *path)
 out:
     close(fd); /* the map stays */
     return status;
+}
+
+void fl_map_forget(const void *data, size_t length)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t first = at / page * page, end = (at + length + page - 1) / page * page;
+    (void)madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
 void fl_map_close(fl_map *map)

@@ -54,5 +54,8 @@ typedef struct fl_map {
 } fl_map;
 fl_status fl_map_open(fl_map *out, const char *path);
 void fl_map_close(fl_map *map); /* accepts a zeroed struct */
+/* Says that these bytes of a map are not needed again soon: their pages leave this process, and
+ * come back from the file if they, or neighbours on the same page, are read after all. */
+void fl_map_forget(const void *data, size_t length);
 
 #endif

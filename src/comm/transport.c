@@ -43,6 +43,8 @@ fl_status fl_transport_open(fl_transport **out, const char *name)
         fl_free(transport);
         return status;
     }
+    if (transport->node.ranks == 0)
+        transport->node = (fl_node){.ranks = 1, .first = transport->rank};
     *out = transport;
     return FL_OK;
 }
@@ -62,11 +64,6 @@ const char *fl_transport_name(const fl_transport *transport)
     return transport->ops->name;
 }
 
-int fl_transport_local_rank(const fl_transport *transport)
-{
-    return transport->local_rank;
-}
-
 int fl_transport_rank(const fl_transport *transport)
 {
     return transport->rank;
@@ -75,6 +72,11 @@ int fl_transport_rank(const fl_transport *transport)
 int fl_transport_size(const fl_transport *transport)
 {
     return transport->size;
+}
+
+fl_node fl_transport_node(const fl_transport *transport)
+{
+    return transport->node;
 }
 
 void fl_transport_set_run(fl_transport *transport, uint64_t run_id)

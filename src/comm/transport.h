@@ -41,7 +41,14 @@ void fl_transport_close(fl_transport *transport);
 const char *fl_transport_name(const fl_transport *transport); /* "mpi" */
 int fl_transport_rank(const fl_transport *transport);         /* [0, size) */
 int fl_transport_size(const fl_transport *transport);
-int fl_transport_local_rank(const fl_transport *transport); /* among those of this machine */
+
+/* The ranks that share this rank's memory. */
+typedef struct fl_node {
+    int ranks; /* how many, this one included */
+    int first; /* the lowest of their numbers */
+    int rank;  /* this rank's place among them, from 0 */
+} fl_node;
+fl_node fl_transport_node(const fl_transport *transport);
 
 /* The run id that every message carries from now on; 0 before.  The same on all ranks.
  * Not collective. */

@@ -199,6 +199,19 @@ static fl_status start_library(mpi_impl *impl)
     return FL_OK;
 }
 
+static fl_status find_node(fl_transport *transport, MPI_Comm comm)
+{
+    MPI_Comm node;
+    int first =
+        transport->rank; /* ranks of the node keep their order, so its rank 0 is the lowest */
+    MPI_TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    MPI_TRY(MPI_Comm_size(node, &transport->node.ranks));
+    MPI_TRY(MPI_Comm_rank(node, &transport->node.rank));
+    MPI_TRY(MPI_Bcast(&first, 1, MPI_INT, 0, node));
+    transport->node.first = first;
+    return mpi_check(MPI_Comm_free(&node), "MPI_Comm_free");
+}
+
 static fl_status open_comm(fl_transport *transport, mpi_impl *impl)
 {
     FL_TRY(start_library(impl));
@@ -208,11 +221,7 @@ static fl_status open_comm(fl_transport *transport, mpi_impl *impl)
     MPI_TRY(MPI_Comm_set_errhandler(impl->comm, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_rank(impl->comm, &transport->rank));
     MPI_TRY(MPI_Comm_size(impl->comm, &transport->size));
-    MPI_Comm machine;
-    MPI_TRY(MPI_Comm_split_type(impl->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine));
-    MPI_TRY(MPI_Comm_rank(machine, &transport->local_rank));
-    MPI_TRY(MPI_Comm_free(&machine));
-    return FL_OK;
+    return find_node(transport, impl->comm);
 }
 
 static void mpi_close(fl_transport *transport)

@@ -15,7 +15,7 @@ typedef struct fl_transport_ops {
     const char *name;
     size_t max_piece; /* bytes that one call carries; a multiple of 8 */
 
-    /* Required.  open sets transport->impl, rank, size, local_rank.  send and recv move bytes to
+    /* Required.  open sets transport->impl, rank and size.  send and recv move bytes to
      * and from another rank, in order, each piece received with the length it was sent with. */
     fl_status (*open)(fl_transport *transport);
     void (*close)(fl_transport *transport);
@@ -57,7 +57,7 @@ struct fl_transport {
     const fl_transport_ops *ops;
     void *impl; /* the implementation's own */
     int rank, size;
-    int local_rank;   /* among those of this machine; 0 where nobody says */
+    fl_node node;     /* open may set it; without that each rank has a node of its own */
     size_t max_piece; /* ops->max_piece; tests set it lower to exercise the cutting */
     uint64_t run_id;
     int pending_from;         /* rank whose frame was read and whose bytes were not, or -1 */

@@ -9,11 +9,14 @@
 #define FL_DATA_BATCH_H
 
 #include "data/example.h"
+#include "data/pairs.h"
 
 typedef struct fl_batch {
     int32_t *ids;       /* [T] */
     int32_t *pos;       /* [T] 0, 1, ... in every sequence */
     int32_t *cu;        /* [S + 1] sequence s is the tokens [cu[s], cu[s + 1]) */
+    int32_t *prefix;    /* [S] the sequence in front that this one continues, -1: none */
+    bool has_prefixes;  /* false: prefix is not set, no sequence continues another */
     int64_t S, T;       /* sequences, tokens */
     int32_t *loss_rows; /* [N] packed token whose next token is to be predicted; ascending */
     int32_t *targets;   /* [N] that next token */
@@ -32,5 +35,12 @@ void fl_batch_fini(fl_batch *batch); /* accepts a zeroed struct */
  * max_sequences and max_tokens, content then undefined. */
 fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
                         size_t count);
+
+/* The same for pairs: of every pair the sequence prompt + chosen and then prompt + rejected, each
+ * without its last token, which predicts nothing.  share: the prompt without its last token is a
+ * sequence of its own, which both continue (fl_attn_shape.prefix).  All tokens of the answers are
+ * targets, first of chosen, then of rejected; the weights are the caller's to set. */
+fl_status fl_batch_pack_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
+                              size_t count, bool share);
 
 #endif

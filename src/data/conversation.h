@@ -18,29 +18,35 @@ enum { FL_CONVERSATION_MAX_STOPS = 4 };
 typedef struct fl_conversation {
     const char *name;
     const char *start;  /* in front of everything; NULL: nothing */
-    const char *system; /* the system text, unless a system turn is given */
+    const char *system; /* the system text, unless a system turn is given; NULL: none then */
     const char *before_system, *after_system;
     const char *user[2];    /* before and after the text */
-    const char *answer[3];  /* before the text; behind it, what the model writes to
-                               end its answer; what stands behind that */
+    const char *answer[3];  /* before the text; behind it, what the model writes to end its answer;
+                               what stands behind that */
     const char *open;       /* in front of the answer to come; answer[0] begins so */
+    const char *finish;     /* behind a conversation that is not open; NULL: nothing */
     const fl_turn *example; /* [num_example] turns that always stand in front */
     size_t num_example;
     const char *stops[FL_CONVERSATION_MAX_STOPS]; /* texts that end an answer; NULL: no more */
-    const int32_t *stop_ids; /* [num_stop_ids] tokens that do, of the one tokenizer that
-                                the format was made for */
+    const int32_t *stop_ids; /* [num_stop_ids] tokens that do, of the one tokenizer that the format
+                                was made for */
     size_t num_stop_ids;
     const char *rounds;   /* behind "[Round n]" in front of each user turn; NULL: no such mark */
     uint32_t first_round; /* the number of the first one */
-    bool has_bos;         /* `start` holds bos: encode without the tokenizer's own */
-    bool skips_empty;     /* no system text: nothing stands for it */
-    bool system_in_user;  /* the system text, with what stands around it, takes the place of
-                             user[0] in the first user turn */
-    bool no_system;       /* a system turn is an error */
-    bool in_turn;         /* user and assistant must alternate, the user first */
-    bool trims;           /* no white space at the ends of texts */
-    bool joins_lines;     /* \r\n becomes \n, then \n\n becomes \n (RWKV) */
-    bool is_api_only;     /* names the roles of a web service; has no text */
+
+    bool has_bos;     /* the text has bos itself, if wanted: encode without the tokenizer's own */
+    bool skips_empty; /* an empty system text is none */
+    bool system_in_user; /* the system text, with what stands around it, takes the place of user[0]
+                            in the first user turn */
+    bool system_in_last; /* the same in the last turn, if that is the user's; else it is left out */
+    bool no_system;      /* a system turn is an error */
+    bool in_turn;        /* user and assistant must alternate, the user first */
+    bool trims_system, trims_user, trims_answer; /* no white space at the ends; a user's text that
+                                                    holds the system text is one text with it */
+    bool thinks; /* Qwen3: an answer may hold "<think>...</think>", which is written only behind the
+                    last user's turn; the last turn has it in any case, empty if need be */
+    bool joins_lines; /* \r\n becomes \n, then \n\n becomes \n (RWKV) */
+    bool is_api_only; /* names the roles of a web service; has no text */
 } fl_conversation;
 
 /* A constant, or NULL when no format has this name. */

@@ -118,7 +118,7 @@
     .joins_lines = true
 #define LLAMA2(before, text, after, u, a, sep, end, gap) \
     SYSTEM(before, text, after), SIDES(u " ", sep, a " ", end, gap), .open = a, \
-    .system_in_user = true
+    .system_in_user = true, .skips_empty = true
 #define CHATGLM(before, text, after, u, a, sep) \
     SYSTEM(before, text, after sep), SIDES(u "：", sep, a "：", sep, ""), .open = a "：", \
     .skips_empty = true, .rounds = sep

@@ -1,5 +1,7 @@
 #include "data/text_format.h"
 
+#include "data/chat_template.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -30,6 +32,11 @@ static bool is_custom(const char *name)
     return strcmp(name, "custom") == 0;
 }
 
+static bool is_model_own(const char *name)
+{
+    return strcmp(name, "chat") == 0;
+}
+
 static fl_status check_turn_text(const char *key, const char *text, bool may_be_empty)
 {
     const char *at = strstr(text, hole);
@@ -52,11 +59,12 @@ static fl_status check_custom(const fl_custom_format *custom)
 fl_status fl_text_format_check(const char *name, const fl_custom_format *custom)
 {
     if (is_custom(name)) return check_custom(custom);
+    if (is_model_own(name)) return FL_OK;
     const fl_conversation *conversation = fl_conversation_find(name);
     FL_CHECK(!conversation || !conversation->is_api_only, FL_ERR_USAGE,
              "template = %s names the roles of a web service and has no text", name);
     if (conversation) return FL_OK;
-    const char *near = fl_conf_nearer(name, NULL, "custom");
+    const char *near = fl_conf_nearer(name, fl_conf_nearer(name, NULL, "custom"), "chat");
     for (size_t i = 0; fl_conversation_name(i); i++)
         near = fl_conf_nearer(name, near, fl_conversation_name(i));
     FL_CHECK(!near, FL_ERR_USAGE, "unknown template \"%s\"; did you mean %s?", name, near);
@@ -107,7 +115,7 @@ static fl_status make_custom(fl_text_format *f, const fl_custom_format *custom)
     FL_TRY(copy_text(f, &c->answer[1], end, length));
     FL_TRY(copy_text(f, &c->answer[2], end + length, strlen(end + length)));
     FL_TRY(copy_text(f, &c->open, c->answer[0], trimmed_length(c->answer[0], " ")));
-    c->skips_empty = true;
+    if (!c->system[0]) c->system = NULL;
     c->no_system = !custom->system[0];
     c->has_bos = f->bos[0] && strncmp(c->start, f->bos, strlen(f->bos)) == 0;
     return FL_OK;
@@ -185,10 +193,14 @@ fl_status fl_text_format_open(fl_text_format *out, const char *name, const fl_cu
     const char *eos = fl_tokenizer_special_text(tokenizer, FL_SPECIAL_EOS);
     const char *bos = fl_tokenizer_special_text(tokenizer, FL_SPECIAL_BOS);
     *out = (fl_text_format){.tokenizer = tokenizer, .eos = eos ? eos : "", .bos = bos ? bos : ""};
-    (void)model_dir;
     FL_TRY(fl_text_format_check(name, custom));
     FL_TRY(fl_arena_create(&out->arena));
-    FL_TRY(is_custom(name) ? make_custom(out, custom) : make_built_in(out, name));
+    if (is_custom(name))
+        FL_TRY(make_custom(out, custom));
+    else if (is_model_own(name))
+        FL_TRY(fl_chat_template_load(&out->conversation, out->arena, tokenizer, model_dir));
+    else
+        FL_TRY(make_built_in(out, name));
     return find_stops(out);
 }
 

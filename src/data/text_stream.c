@@ -1,94 +1,28 @@
-/* The window: decoding one token alone would lose its word boundary, decoding all of them each time
- * would take quadratic time.  So a few tokens before the new ones are decoded along, and what they
- * gave is cut off. */
+/* The characters come from fl_decode_stream; what is held back for stop strings is decided here. */
 #include "data/text_stream.h"
-
-#include "base/mem.h"
-#include "data/utf8.h"
 
 #include <string.h>
 
-enum {
-    CONTEXT = 8, /* tokens kept in front */
-    WINDOW = 64  /* tokens after which the window moves on */
-};
-
-static fl_status push(fl_text_stream *s, int32_t id)
+/* Whatever an answer before has left in the decoder goes. */
+static fl_status start_decoder(fl_text_stream *s, const fl_tokenizer *tokenizer)
 {
-    FL_TRY(fl_grow(&s->ids, &s->capacity, s->count + 1, sizeof *s->ids));
-    s->ids[s->count++] = id;
-    return FL_OK;
-}
-
-static fl_status decode_window(fl_text_stream *s)
-{
-    fl_buf_clear(&s->window);
-    return fl_tokenizer_decode(s->tokenizer, s->ids, s->count, true, &s->window);
-}
-
-/* Bytes at the end that may be a character without its last bytes, which reads as U+FFFD. */
-static size_t open_bytes(const fl_buf *text)
-{
-    static const char mark[] = FL_UTF8_REPLACEMENT;
-    size_t size = sizeof mark - 1, open = 0;
-    while (open + size <= text->length &&
-           memcmp(text->data + text->length - open - size, mark, size) == 0)
-        open += size;
-    return open;
-}
-
-/* The same at the start: the window was cut inside a character. */
-static bool starts_open(const fl_buf *text)
-{
-    static const char mark[] = FL_UTF8_REPLACEMENT;
-    size_t size = sizeof mark - 1;
-    return text->length >= size && memcmp(text->data, mark, size) == 0;
-}
-
-/* Forgets all but some last tokens, from the first of a character on: where every byte is a token,
- * a run of them that begins in the middle of a character could not be read. */
-static fl_status keep_context(fl_text_stream *s)
-{
-    size_t count = s->count;
-    for (size_t kept = CONTEXT; kept < CONTEXT + 4 && kept < count; kept++) {
-        fl_buf_clear(&s->window);
-        FL_TRY(fl_tokenizer_decode(s->tokenizer, s->ids + count - kept, kept, true, &s->window));
-        if (starts_open(&s->window)) continue;
-        memmove(s->ids, s->ids + count - kept, kept * sizeof *s->ids);
-        s->count = kept;
-        s->known = s->window.length;
-        return FL_OK;
-    }
-    FL_TRY(decode_window(s)); /* no good place, or short enough: all of it */
-    s->known = s->window.length;
-    return FL_OK;
+    if (!s->decoder) return fl_decode_stream_create(&s->decoder, tokenizer, true);
+    return fl_decode_stream_finish(s->decoder, &s->context);
 }
 
 fl_status fl_text_stream_start(fl_text_stream *s, const fl_tokenizer *tokenizer,
                                const int32_t *context, size_t n, bool drops_space)
 {
-    s->tokenizer = tokenizer;
     s->drops_space = drops_space;
     s->is_stopped = false;
-    s->count = s->safe = 0;
+    s->safe = 0;
     fl_buf_clear(&s->text);
-    for (size_t i = n > WINDOW ? n - WINDOW : 0; i < n; i++)
-        FL_TRY(push(s, context[i]));
-    return keep_context(s);
-}
-
-/* Takes the bytes of the window that are new and settled over into the text. */
-static fl_status take_new(fl_text_stream *s, size_t end)
-{
-    if (end <= s->known) return FL_OK;
-    const char *from = s->window.data + s->known, *stop = s->window.data + end;
-    s->known = end;
-    /* a byte that was a character alone may turn into U+FFFD with its successor: never a part */
-    while (from < stop && ((unsigned char)*from & 0xc0) == 0x80)
-        from++;
-    if (from < stop && s->drops_space && *from == ' ') from++;
-    s->drops_space = false;
-    return fl_buf_add(&s->text, from, (size_t)(stop - from));
+    FL_TRY(start_decoder(s, tokenizer));
+    for (size_t i = 0; i < n; i++) {
+        fl_buf_clear(&s->context);
+        FL_TRY(fl_decode_stream_add(s->decoder, context[i], &s->context));
+    }
+    return FL_OK;
 }
 
 /* Cuts the text at the first stop string that begins at or behind `from`.  Stop strings and what is
@@ -121,28 +55,39 @@ static size_t held_bytes(const fl_text_stream *s)
     return held;
 }
 
-fl_status fl_text_stream_add(fl_text_stream *s, int32_t id)
+/* Looks at what is new in the text. */
+static void take_new(fl_text_stream *s)
 {
-    FL_TRY(push(s, id));
-    FL_TRY(decode_window(s));
-    size_t open = open_bytes(&s->window);
-    FL_TRY(take_new(s, s->window.length - open));
+    if (s->drops_space && s->text.length > 0) {
+        s->drops_space = false;
+        if (s->text.data[0] == ' ') memmove(s->text.data, s->text.data + 1, s->text.length--);
+    }
     find_stop(s, s->safe); /* nothing shown is part of a stop string */
-    size_t safe = s->text.length - (s->is_stopped ? 0 : held_bytes(s));
-    if (safe > s->safe) s->safe = safe;
-    return open || s->count < WINDOW ? FL_OK : keep_context(s);
 }
 
-void fl_text_stream_finish(fl_text_stream *s)
+fl_status fl_text_stream_add(fl_text_stream *s, int32_t id)
 {
-    if (!s->is_stopped && take_new(s, s->window.length) == FL_OK) find_stop(s, s->safe);
+    FL_TRY(fl_decode_stream_add(s->decoder, id, &s->text));
+    take_new(s);
+    size_t safe = s->text.length - (s->is_stopped ? 0 : held_bytes(s));
+    if (safe > s->safe) s->safe = safe;
+    return FL_OK;
+}
+
+fl_status fl_text_stream_finish(fl_text_stream *s)
+{
+    if (!s->is_stopped) {
+        FL_TRY(fl_decode_stream_finish(s->decoder, &s->text));
+        take_new(s);
+    }
     s->safe = s->text.length;
+    return FL_OK;
 }
 
 void fl_text_stream_fini(fl_text_stream *s)
 {
-    fl_free(s->ids);
+    fl_decode_stream_destroy(s->decoder);
     fl_buf_fini(&s->text);
-    fl_buf_fini(&s->window);
+    fl_buf_fini(&s->context);
     *s = (fl_text_stream){0};
 }

@@ -13,24 +13,19 @@
 #include "data/tokenizer.h"
 
 typedef struct fl_text_stream {
-    const fl_tokenizer *tokenizer;
     const char *const *stops; /* [num_stops] texts that end an answer; none is empty */
     size_t num_stops;
     fl_buf text;      /* what is known of the answer; after a stop, what stands before it */
     size_t safe;      /* bytes of it that may be shown */
     bool is_stopped;  /* a stop string came */
-    bool drops_space; /* see fl_text_stream_start */
-
-    /* the tokens whose text may still change, after some that give them their context */
-    int32_t *ids;
-    size_t count, capacity;
-    size_t known; /* bytes of the window's text that are in `text` or before the answer */
-    fl_buf window;
+    bool drops_space; /* see fl_text_stream_start; false once there is text */
+    fl_decode_stream *decoder;
+    fl_buf context; /* text of what stands before the answer, of no use */
 } fl_text_stream;
 
-/* Begins an answer after context[n] (its last tokens are enough).  Everything is borrowed.
+/* Begins an answer after context[n].  The tokenizer is borrowed and the same for all answers.
  * drops_space: one space at the very start is left out, which a template's last word has no need
- * of ("ASSISTANT:" and then " Hello"). */
+ * of ("ASSISTANT:" and then " Hello").  Errors: those of fl_decode_stream_create. */
 fl_status fl_text_stream_start(fl_text_stream *stream, const fl_tokenizer *tokenizer,
                                const int32_t *context, size_t n, bool drops_space);
 
@@ -38,8 +33,8 @@ fl_status fl_text_stream_start(fl_text_stream *stream, const fl_tokenizer *token
  * answer ends here.  Special tokens give no text.  Errors: FL_ERR_MEMORY. */
 fl_status fl_text_stream_add(fl_text_stream *stream, int32_t id);
 
-/* No more tokens: everything may be shown. */
-void fl_text_stream_finish(fl_text_stream *stream);
+/* No more tokens: everything may be shown.  Errors: FL_ERR_MEMORY. */
+fl_status fl_text_stream_finish(fl_text_stream *stream);
 void fl_text_stream_fini(fl_text_stream *stream);
 
 #endif

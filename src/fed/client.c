@@ -57,8 +57,10 @@ static fl_status allocate(fl_client_side *side)
 
 size_t fl_client_side_bytes(const fl_algorithm *a, size_t count)
 {
-    if (!trains_with_hooks(a)) return 0;
-    return (2 + (a->sends_state ? 1 : 0) + (a->client ? 1 : 0)) * count * sizeof(float);
+    size_t own = a->client ? 1 : 0, sent = a->sends_state ? 1 : 0;
+    size_t live = trains_with_hooks(a) ? 2 + sent + own : 0; /* backend memory */
+    size_t image = own;                                      /* of the state's file */
+    return (live + host_vectors(a) + image) * count * sizeof(float);
 }
 
 fl_status fl_client_side_create(fl_client_side **out, const fl_algorithm *algorithm,

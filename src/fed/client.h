@@ -16,7 +16,7 @@ fl_status fl_client_side_create(fl_client_side **out, const fl_algorithm *algori
                                 size_t count, const char *output_dir);
 void fl_client_side_destroy(fl_client_side *side); /* accepts NULL */
 
-/* Bytes of backend memory that it takes. */
+/* Bytes that it takes, backend and host memory. */
 size_t fl_client_side_bytes(const fl_algorithm *algorithm, size_t count);
 
 typedef struct fl_client_start {

@@ -115,6 +115,12 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     return FL_OK;
 }
 
+size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count)
+{
+    size_t sums = algorithm->extra_sum ? 2 : 1;
+    return count * (sums * sizeof(int64_t) + sizeof(float));
+}
+
 void fl_round_destroy(fl_round *r)
 {
     if (!r) return;
@@ -247,10 +253,13 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, int64_t
                                  .tokens = local.tokens,
                                  .steps = local.steps,
                                  .updates = local.updates,
+                                 .reference_needed = local.reference_needed,
+                                 .reference_made = local.reference_made,
                                  .loss = local.loss,
                                  .grad_norm = local.grad_norm,
                                  .seconds = fl_clock_seconds() - start,
                                  .fault = fault};
+    memcpy(report->measures, local.measures, sizeof report->measures);
     if (fault != FL_UPDATE_FINE && !fl_privacy_is_accounted(env->privacy))
         FL_WARN("round %lld: the update of client %u is %s after step %lld; it is left out",
                 (long long)t + 1, client, fl_update_fault_text(fault), (long long)local.steps);
@@ -298,14 +307,15 @@ static void summarise(fl_round *r, fl_round_result *result)
         if (r->all_reports[i].client >= 0) r->all_reports[used++] = r->all_reports[i];
     qsort(r->all_reports, used, sizeof *r->all_reports, compare_clients);
     uint64_t with_loss = 0;
-    double loss = 0;
     for (size_t i = 0; i < used; i++) {
         const fl_client_report *report = &r->all_reports[i];
         result->tokens += report->tokens;
         if (report->fault != FL_UPDATE_FINE) continue;
         result->num_answered++;
         if (!isfinite(report->loss)) continue;
-        loss += (double)report->samples * report->loss;
+        result->loss += (double)report->samples * report->loss;
+        for (int m = 0; m < FL_MAX_MEASURES; m++)
+            result->measures[m] += (double)report->samples * report->measures[m];
         with_loss += (uint64_t)report->samples;
     }
     for (size_t i = 0; i < size; i++) {
@@ -315,7 +325,9 @@ static void summarise(fl_round *r, fl_round_result *result)
     }
     result->num_clients = (int64_t)used;
     result->reports = r->all_reports;
-    result->loss = with_loss ? loss / (double)with_loss : NAN;
+    result->loss = with_loss ? result->loss / (double)with_loss : NAN;
+    for (int m = 0; m < FL_MAX_MEASURES; m++)
+        result->measures[m] = with_loss ? result->measures[m] / (double)with_loss : NAN;
 }
 
 /* With privacy the mean is that of the clients expected, not of those that came: one that joins

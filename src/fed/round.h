@@ -40,7 +40,9 @@ typedef struct fl_round_env {
 typedef struct fl_client_report {
     int64_t client; /* -1: unused entry */
     int64_t rank, samples, tokens, steps, updates;
+    int64_t reference_needed, reference_made; /* as in fl_local_result, like the measures */
     double loss, grad_norm, seconds;
+    double measures[FL_MAX_MEASURES];
     int64_t fault; /* fl_update_fault */
 } fl_client_report;
 
@@ -49,6 +51,7 @@ typedef struct fl_round_result {
     int64_t round; /* counted from 0 */
     double learning_rate;
     double loss; /* sample-weighted mean over the clients that answered; NaN if none */
+    double measures[FL_MAX_MEASURES]; /* likewise */
     int64_t tokens;
     int64_t num_clients;             /* selected */
     int64_t num_answered;            /* kept in the sum */
@@ -66,6 +69,9 @@ typedef struct fl_round fl_round;
 
 /* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (options of the algorithm). */
 fl_status fl_round_create(fl_round **out, const fl_round_env *env);
+/* Bytes that it takes for an adapter of `count` numbers, but for small tables and the client's side
+ * (fl_client_side_bytes). */
+size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 
 /* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank

@@ -205,6 +205,24 @@ out:
     return status;
 }
 
+fl_status fl_model_files_check_plain(const fl_model_files *files)
+{
+    fl_buf path = {0};
+    json_t *config = NULL;
+    fl_status status;
+    FL_TRY_GOTO(fl_path_join(&path, files->dir, config_name), out);
+    FL_TRY_GOTO(fl_json_load_file(&config, path.data), out);
+    FL_CHECK_GOTO(!json_is_object(json_object_get(config, "quantization_config")), out,
+                  FL_ERR_UNSUPPORTED,
+                  "%s: has a quantization_config: take the model that was quantised, in fp32, fp16 "
+                  "or bf16",
+                  path.data);
+out:
+    json_decref(config);
+    fl_buf_fini(&path);
+    return status;
+}
+
 fl_status fl_model_files_write_config(const fl_model_files *files, const char *to, const char *word)
 {
     fl_buf path = {0};

@@ -26,6 +26,9 @@ typedef struct fl_model_files {
 fl_status fl_model_files_open(fl_model_files *out, const char *dir);
 void fl_model_files_close(fl_model_files *files);
 
+/* FL_ERR_UNSUPPORTED when config.json says that the weights are quantised. */
+fl_status fl_model_files_check_plain(const fl_model_files *files);
+
 /* Copies the file NAME into the folder `to`, byte for byte. */
 fl_status fl_model_files_copy(const fl_model_files *files, const char *name, const char *to);
 

@@ -180,6 +180,11 @@ size_t fl_weights_count(const fl_weights *weights)
     return weights->count;
 }
 
+const fl_tensor *fl_weights_at(const fl_weights *weights, size_t index)
+{
+    return weights->entries[index].tensor;
+}
+
 static const entry *find(const fl_weights *weights, const char *name)
 {
     if (weights->count == 0) return NULL;

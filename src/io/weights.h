@@ -18,6 +18,7 @@ fl_status fl_weights_open(fl_weights **out, const char *dir);
 void fl_weights_close(fl_weights *weights); /* accepts NULL; ends all its tensors */
 
 size_t fl_weights_count(const fl_weights *weights);
+const fl_tensor *fl_weights_at(const fl_weights *weights, size_t index); /* by name, < count */
 bool fl_weights_has(const fl_weights *weights, const char *name);
 
 /* The tensor of that name in whatever type and shape, borrowed; NULL: there is none. */

@@ -36,7 +36,8 @@ static fl_status prepare(fl_decoder *d)
     FL_TRY(fl_arena_alloc(d->arena, &d->layers, (size_t)d->model->config.num_layers,
                           sizeof *d->layers));
     place_slots(d);
-    FL_TRY(d->ops->alloc(&d->block, fl_decoder_layout(d, NULL)));
+    fl_decoder_plan plan = fl_decoder_layout(d, NULL);
+    FL_TRY(d->ops->alloc(&d->block, fl_decoder_plan_total(&plan)));
     fl_decoder_layout(d, d->block);
     return FL_OK;
 }
@@ -64,21 +65,58 @@ void fl_decoder_destroy(fl_decoder *d)
     fl_free(d);
 }
 
-size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
-                             const fl_decoder_limits *limits)
+static size_t scratch_bytes(const fl_decoder *d)
 {
-    fl_decoder d = {.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
-    fl_layer_state *layers;
-    if (fl_alloc(&layers, (size_t)model->config.num_layers, sizeof *layers) != FL_OK) return 0;
-    d.layers = layers;
-    size_t bytes = fl_decoder_layout(&d, NULL);
-    fl_free(layers);
-    return bytes;
+    const fl_model_config *c = &d->model->config;
+    const fl_decoder_limits *limits = &d->limits;
+    if (!d->ops->scratch_bytes) return 0;
+    int64_t chunk = limits->max_tokens < FL_LOSS_CHUNK ? limits->max_tokens : FL_LOSS_CHUNK;
+    int64_t linears = limits->max_tokens * fl_decoder_widest(c), head = chunk * c->vocab_size;
+    fl_scratch_need need = {.product = linears > head ? linears : head,
+                            .longest = limits->max_tokens / limits->max_sequences,
+                            .H = c->num_heads,
+                            .KV = c->num_kv_heads,
+                            .D = c->head_dim};
+    return d->ops->scratch_bytes(&need);
+}
+
+fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_decoder_limits *limits)
+{
+    fl_model model = {.config = *config, .ops = ops};
+    fl_decoder d = {.model = &model, .ops = ops, .lora = *lora, .limits = *limits};
+    FL_TRY(fl_alloc(&d.layers, (size_t)config->num_layers, sizeof *d.layers));
+    *out = fl_decoder_layout(&d, NULL);
+    out->kernels = scratch_bytes(&d);
+    fl_free(d.layers);
+    return FL_OK;
+}
+
+size_t fl_decoder_plan_total(const fl_decoder_plan *plan)
+{
+    return plan->layers + plan->workspace + plan->loss;
 }
 
 void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
 {
     d->adapter = weights;
+}
+
+/* What continues a sequence follows it directly, and nothing continues that. */
+static fl_status check_prefixes(const fl_tokens_view *tokens, const fl_backend_ops *ops)
+{
+    FL_CHECK(ops->shares_prefixes, FL_ERR_INTERNAL, "backend %s shares no prefixes", ops->name);
+    for (int64_t s = 0, last = -1; s < tokens->S; s++) {
+        int64_t prefix = tokens->prefix[s];
+        if (prefix == -1)
+            last = s;
+        else
+            FL_CHECK(last >= 0 && prefix == last, FL_ERR_INTERNAL,
+                     "sequence %lld cannot continue sequence %lld", (long long)s,
+                     (long long)prefix);
+    }
+    return FL_OK;
 }
 
 fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
@@ -100,7 +138,12 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
     d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
     d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
     d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
+    if (tokens->prefix) {
+        FL_TRY(check_prefixes(tokens, d->ops));
+        d->ops->copy_in(d->prefix, tokens->prefix, (size_t)tokens->S * sizeof *d->prefix);
+    }
     d->shape = (fl_attn_shape){.cu = d->cu,
+                               .prefix = tokens->prefix ? d->prefix : NULL,
                                .S = tokens->S,
                                .T = tokens->T,
                                .H = c->num_heads,
@@ -172,6 +215,22 @@ static void add_weighted(void *context, int64_t begin, const double *losses, int
         total->sum += (double)total->weights[begin + i] * losses[i];
 }
 
+/* Loads a batch and runs the layers. */
+static fl_status begin(fl_decoder *d, const fl_tokens_view *tokens, const fl_targets_view *targets,
+                       const fl_dropout_keys *keys)
+{
+    FL_TRY(fl_decoder_load_tokens(d, tokens));
+    FL_TRY(load_targets(d, targets));
+    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
+    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
+    return FL_OK;
+}
+
+static void clear_dx(fl_decoder *d)
+{
+    d->ops->zero(d->dx, (size_t)(d->shape.T * d->model->config.hidden_size) * sizeof(float));
+}
+
 fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
                           const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
                           float *grads)
@@ -179,12 +238,8 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
     FL_ASSERT(!grads || (d->limits.backward && d->adapter));
     *loss = 0;
     if (targets->N == 0) return FL_OK;
-    FL_TRY(fl_decoder_load_tokens(d, tokens));
-    FL_TRY(load_targets(d, targets));
-    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
-    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
-    if (grads)
-        d->ops->zero(d->dx, (size_t)(d->shape.T * d->model->config.hidden_size) * sizeof(float));
+    FL_TRY(begin(d, tokens, targets, keys));
+    if (grads) clear_dx(d);
     weighted_sum total = {.weights = targets->weights};
     all_losses(d, targets->N, grads != NULL, add_weighted, &total);
     if (grads) fl_decoder_backward_layers(d, grads);
@@ -198,15 +253,37 @@ static void store_losses(void *context, int64_t begin, const double *losses, int
     memcpy((double *)context + begin, losses, (size_t)n * sizeof *losses);
 }
 
+fl_status fl_decoder_forward(fl_decoder *d, const fl_tokens_view *tokens,
+                             const fl_targets_view *targets, const fl_dropout_keys *keys,
+                             double *nll)
+{
+    d->num_targets = targets->N;
+    if (targets->N == 0) return FL_OK;
+    FL_TRY(begin(d, tokens, targets, keys));
+    all_losses(d, targets->N, false, store_losses, nll);
+    return d->ops->status();
+}
+
 fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
                          const fl_targets_view *targets, double *nll)
 {
-    if (targets->N == 0) return FL_OK;
-    FL_TRY(fl_decoder_load_tokens(d, tokens));
-    FL_TRY(load_targets(d, targets));
-    fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
-    all_losses(d, targets->N, false, store_losses, nll);
-    return d->ops->status();
+    return fl_decoder_forward(d, tokens, targets, NULL, nll);
+}
+
+static void no_losses(void *context, int64_t begin, const double *losses, int64_t n)
+{
+    (void)context, (void)begin, (void)losses, (void)n;
+}
+
+void fl_decoder_backward(fl_decoder *d, const float *weights, float *grads)
+{
+    FL_ASSERT(d->limits.backward && d->adapter);
+    if (d->num_targets == 0) return;
+    d->ops->copy_in(d->weights, weights, (size_t)d->num_targets * sizeof *weights);
+    clear_dx(d);
+    all_losses(d, d->num_targets, true, no_losses, NULL);
+    fl_decoder_backward_layers(d, grads);
+    d->keys = NULL;
 }
 
 fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const int32_t *rows,

@@ -8,7 +8,9 @@
  *
  * What is kept of a layer for the backward pass: its input, q, k, v after RoPE, attention output,
  * log-sum-exp, the residual before the MLP, gate and up, and x A^T of every adapted linear.
- * Normalised inputs and the SwiGLU product are recomputed.
+ * Normalised inputs and the SwiGLU product are recomputed.  With `recompute` only its input is
+ * kept; all else is one set of buffers, filled again layer by layer in the backward pass (Chen et
+ * al. 2016, arXiv 1604.06174): the same bits for one more forward pass.
  */
 #ifndef FL_MODEL_DECODER_H
 #define FL_MODEL_DECODER_H
@@ -21,6 +23,7 @@ typedef struct fl_decoder_limits {
     int64_t max_tokens;    /* of one packed batch */
     int64_t max_sequences; /* of one packed batch */
     bool backward;         /* false: forward and generation only, much less memory */
+    bool recompute;        /* with backward: keep a layer's input only */
 } fl_decoder_limits;
 
 /* A packed batch: sequence s is tokens cu[s] <= t < cu[s+1].  Host memory. */
@@ -29,6 +32,7 @@ typedef struct fl_tokens_view {
     const int32_t *pos; /* [T], position in its sequence */
     const int32_t *cu;  /* [S+1] */
     int64_t S, T;
+    const int32_t *prefix; /* [S] as in fl_attn_shape, where the backend shares prefixes; or NULL */
 } fl_tokens_view;
 
 /* The positions that enter the loss.  Host memory. */
@@ -44,9 +48,17 @@ fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lo
                             const fl_decoder_limits *limits);
 void fl_decoder_destroy(fl_decoder *decoder); /* accepts NULL */
 
-/* Bytes of backend memory that fl_decoder_create would take. */
-size_t fl_decoder_plan_bytes(const fl_model *model, const fl_lora_config *lora,
-                             const fl_decoder_limits *limits);
+/* Bytes that a decoder would take, for a model that need not be open. */
+typedef struct fl_decoder_plan {
+    size_t layers;    /* what is kept of each layer for the backward pass */
+    size_t workspace; /* what all layers use in turn, and the batch */
+    size_t loss;      /* logits of FL_LOSS_CHUNK rows and what belongs to them */
+    size_t kernels;   /* not of the decoder's block: what kernels keep, in host memory */
+} fl_decoder_plan;
+fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_decoder_limits *limits);
+size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */
 
 /* Adapter of the following calls: weights in backend memory in the order of fl_lora_create, or NULL
  * for the bare base.  Borrowed. */
@@ -69,6 +81,15 @@ fl_status fl_decoder_loss(fl_decoder *decoder, const fl_tokens_view *tokens,
 /* nll[n] = -log p(targets[n]) (host memory), weights are not used. */
 fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,
                          const fl_targets_view *targets, double *nll);
+
+/* The two halves of fl_decoder_loss, for a loss whose weights depend on the nll: the layers run
+ * once, only the head's logits are computed a second time.  fl_decoder_forward is fl_decoder_nll
+ * with dropout; fl_decoder_backward, the next call on this decoder, adds the gradient of
+ * sum_n weights[n] * nll[n] to grads.  keys must still be there then. */
+fl_status fl_decoder_forward(fl_decoder *decoder, const fl_tokens_view *tokens,
+                             const fl_targets_view *targets, const fl_dropout_keys *keys,
+                             double *nll);
+void fl_decoder_backward(fl_decoder *decoder, const float *weights, float *grads);
 
 /* out[n, :] = logits[V] at token rows[n], host memory [N, V]. */
 fl_status fl_decoder_logits(fl_decoder *decoder, const fl_tokens_view *tokens, const int32_t *rows,

@@ -110,7 +110,10 @@ static void backward_attention(fl_decoder *d, int64_t l, float *grads)
 
 void fl_decoder_backward_layers(fl_decoder *d, float *grads)
 {
-    for (int64_t l = d->model->config.num_layers; l-- > 0;) {
+    int64_t num_layers = d->model->config.num_layers;
+    for (int64_t l = num_layers; l-- > 0;) {
+        /* the last layer's activations are still there */
+        if (d->limits.recompute && l + 1 < num_layers) fl_decoder_rerun_layer(d, l);
         backward_mlp(d, l, grads);
         backward_attention(d, l, grads);
     }

@@ -84,13 +84,19 @@ static void rope_all(fl_decoder *d, fl_layer_state *s)
     d->ops->rope(s->k, d->pos, m->cos_table, m->sin_table, T, m->config.num_kv_heads, D, false);
 }
 
-/* out[T, C] may be the next layer's x_in; without backward it is this layer's own x_in. */
-static void forward_layer(fl_decoder *d, int64_t l, float *out, fl_attend *attend, void *context)
+/* The residual behind layer l: the next layer's x_in; without backward that is layer l's own. */
+static float *output_of(const fl_decoder *d, int64_t l)
+{
+    return l + 1 < d->model->config.num_layers ? d->layers[l + 1].x_in : d->x_out;
+}
+
+static void forward_layer(fl_decoder *d, int64_t l, fl_attend *attend, void *context)
 {
     const fl_backend_ops *ops = d->ops;
     const fl_model_config *c = &d->model->config;
     const fl_layer *w = &d->model->layers[l];
     fl_layer_state *s = &d->layers[l];
+    float *out = output_of(d, l);
     int64_t T = d->shape.T, C = c->hidden_size;
     size_t residual_bytes = (size_t)(T * C) * sizeof(float);
 
@@ -114,14 +120,17 @@ static void forward_layer(fl_decoder *d, int64_t l, float *out, fl_attend *atten
 void fl_decoder_run_layers(fl_decoder *d, fl_attend *attend, void *context)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t num_layers = c->num_layers;
     float *x = d->layers[0].x_in;
     d->ops->embedding(x, &d->model->embedding, d->ids, d->shape.T);
     if (c->embedding_scale != 1) d->ops->scale(x, c->embedding_scale, d->shape.T * c->hidden_size);
-    for (int64_t l = 0; l < num_layers; l++) {
-        float *out = l + 1 < num_layers ? d->layers[l + 1].x_in : d->x_out;
-        forward_layer(d, l, out, attend, context);
-    }
+    for (int64_t l = 0; l < c->num_layers; l++)
+        forward_layer(d, l, attend, context);
+}
+
+/* What it writes behind the layer is what stands there already, bit for bit, or was used up. */
+void fl_decoder_rerun_layer(fl_decoder *d, int64_t l)
+{
+    forward_layer(d, l, fl_decoder_attend_packed, NULL);
 }
 
 void fl_decoder_head(fl_decoder *d, const int32_t *rows, int64_t N)

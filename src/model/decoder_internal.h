@@ -12,7 +12,8 @@ typedef struct fl_lora_slot {
     float *t; /* [T, R] = dropout(x) A^T of the last forward pass, kept when backward */
 } fl_lora_slot;
 
-/* Activations of one layer that the backward pass reads.  Without backward all layers share one. */
+/* Activations of one layer that the backward pass reads.  Without backward all layers share one;
+ * with limits.recompute they share all of it but x_in. */
 typedef struct fl_layer_state {
     float *x_in;      /* [T, C] residual at the layer's start */
     float *rstd1;     /* [T] */
@@ -63,12 +64,14 @@ struct fl_decoder {
 
     /* device copies of the batch */
     int32_t *ids, *pos, *cu;      /* [T] [T] [S+1] */
+    int32_t *prefix;              /* [S] */
     int32_t *loss_rows, *targets; /* [T] */
     float *weights;               /* [T] */
 
     /* of the running pass */
     fl_attn_shape shape;
     const fl_dropout_keys *keys; /* NULL: no dropout */
+    int64_t num_targets;         /* of the forward half */
 
     void *block; /* all of the above */
     fl_arena *arena;
@@ -84,6 +87,10 @@ fl_status fl_decoder_load_tokens(fl_decoder *decoder, const fl_tokens_view *toke
 /* x_out = the decoder's residual stream for the loaded tokens. */
 void fl_decoder_run_layers(fl_decoder *decoder, fl_attend *attend, void *context);
 fl_attend fl_decoder_attend_packed;
+
+/* Fills the activations that layer l shares with the others, from its x_in, for its backward pass.
+ */
+void fl_decoder_rerun_layer(fl_decoder *decoder, int64_t layer);
 
 /* logits[n, V] (device, at most FL_LOSS_CHUNK rows) for the token rows[n] (device). */
 void fl_decoder_head(fl_decoder *decoder, const int32_t *rows, int64_t N);
@@ -101,7 +108,10 @@ fl_rng fl_decoder_dropout_stream(const fl_decoder *decoder, int64_t layer, fl_mo
 /* From decoder->dx = gradient of x_out to the adapter's gradient. */
 void fl_decoder_backward_layers(fl_decoder *decoder, float *grads);
 
+/* The widest input of a linear of the layers. */
+int64_t fl_decoder_widest(const fl_model_config *config);
+
 /* Lays all buffers out over `base` and returns the bytes they take (base = NULL: only counts). */
-size_t fl_decoder_layout(fl_decoder *decoder, char *base);
+fl_decoder_plan fl_decoder_layout(fl_decoder *decoder, char *base);
 
 #endif

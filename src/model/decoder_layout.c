@@ -37,20 +37,26 @@ static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
     }
 }
 
-/* Without backward all layers share one state, with room for any of them. */
-static int64_t rank_of_layer(const fl_decoder *d, int64_t l, fl_module module)
+/* Does every layer keep all that its backward pass reads? */
+static bool keeps_all(const fl_decoder *d)
 {
-    return d->limits.backward ? fl_lora_rank(&d->lora, l, module)
-                              : fl_lora_most_rank(&d->lora, &d->model->config);
+    return d->limits.backward && !d->limits.recompute;
 }
 
+/* Where layers share one state it has room for any of them. */
+static int64_t rank_of_layer(const fl_decoder *d, int64_t l, fl_module module)
+{
+    return keeps_all(d) ? fl_lora_rank(&d->lora, l, module)
+                        : fl_lora_most_rank(&d->lora, &d->model->config);
+}
+
+/* All but x_in. */
 static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
 {
     fl_layer_state *layer = &d->layers[l];
     const fl_model_config *c = &d->model->config;
     int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
     int64_t KVD = c->num_kv_heads * c->head_dim;
-    layer->x_in = take_floats(at, T, c->hidden_size);
     layer->rstd1 = take_floats(at, T, 1);
     layer->q = take_floats(at, T, HD);
     layer->k = take_floats(at, T, KVD);
@@ -70,9 +76,11 @@ static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
     }
 }
 
+/* The first layer's buffers but for x_in. */
 static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
 {
     fl_layer_state copy = *first;
+    copy.x_in = layer->x_in;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         float *t = copy.slot[m].t;
         copy.slot[m] = layer->slot[m];
@@ -111,43 +119,72 @@ static void layout_batch(cursor *at, fl_decoder *d)
     d->ids = take(at, T, sizeof *d->ids);
     d->pos = take(at, T, sizeof *d->pos);
     d->cu = take(at, (size_t)d->limits.max_sequences + 1, sizeof *d->cu);
+    d->prefix = take(at, (size_t)d->limits.max_sequences, sizeof *d->prefix);
     d->loss_rows = take(at, T, sizeof *d->loss_rows);
     d->targets = take(at, T, sizeof *d->targets);
     d->weights = take(at, T, sizeof *d->weights);
 }
 
-static int64_t widest_input(const fl_model_config *c)
+int64_t fl_decoder_widest(const fl_model_config *c)
 {
     int64_t widest = c->num_heads * c->head_dim;
     if (c->hidden_size > widest) widest = c->hidden_size;
     return c->intermediate_size > widest ? c->intermediate_size : widest;
 }
 
-size_t fl_decoder_layout(fl_decoder *d, char *base)
+/* What differs from layer to layer.  Kept for the backward pass: all of it, or only the input. */
+static void layout_layers(cursor *at, fl_decoder *d)
+{
+    int64_t num_layers = d->model->config.num_layers, T = d->limits.max_tokens;
+    for (int64_t l = 0; l < num_layers; l++) {
+        fl_layer_state *layer = &d->layers[l];
+        bool own = l == 0 || d->limits.backward;
+        layer->x_in = own ? take_floats(at, T, d->model->config.hidden_size) : d->layers[0].x_in;
+        if (keeps_all(d)) layout_layer(at, d, l);
+    }
+}
+
+/* What every layer uses again. */
+static void layout_workspace(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    cursor at = {.base = base};
-    int64_t T = d->limits.max_tokens, C = c->hidden_size;
-    for (int64_t l = 0; l < c->num_layers; l++) {
-        if (l == 0 || d->limits.backward)
-            layout_layer(&at, d, l);
-        else
+    int64_t T = d->limits.max_tokens;
+    if (!keeps_all(d)) {
+        layout_layer(at, d, 0);
+        for (int64_t l = 1; l < c->num_layers; l++)
             share_layer(&d->layers[l], &d->layers[0]);
     }
-    d->x_out = take_floats(&at, T, C);
-    d->norm = take_floats(&at, T, C);
-    d->act = take_floats(&at, T, c->intermediate_size);
+    d->x_out = take_floats(at, T, c->hidden_size);
+    d->norm = take_floats(at, T, c->hidden_size);
+    d->act = take_floats(at, T, c->intermediate_size);
     if (d->lora.dropout > 0 && d->limits.backward)
-        d->dropped = take_floats(&at, T, widest_input(c));
-    if (d->limits.backward) layout_backward(&at, d);
-    d->rows_x = take_floats(&at, FL_LOSS_CHUNK, C);
-    d->rows_norm = take_floats(&at, FL_LOSS_CHUNK, C);
-    d->rows_rstd = take_floats(&at, FL_LOSS_CHUNK, 1);
-    d->rows_dx = take_floats(&at, FL_LOSS_CHUNK, C);
-    d->logits = take_floats(&at, FL_LOSS_CHUNK, c->vocab_size);
+        d->dropped = take_floats(at, T, fl_decoder_widest(c));
+    if (d->limits.backward) layout_backward(at, d);
+    layout_batch(at, d);
+}
+
+static void layout_loss(cursor *at, fl_decoder *d)
+{
+    const fl_model_config *c = &d->model->config;
+    d->rows_x = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
+    d->rows_norm = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
+    d->rows_rstd = take_floats(at, FL_LOSS_CHUNK, 1);
+    d->rows_dx = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
+    d->logits = take_floats(at, FL_LOSS_CHUNK, c->vocab_size);
     if (c->final_softcap > 0 && d->limits.backward)
-        d->capped = take_floats(&at, FL_LOSS_CHUNK, c->vocab_size);
-    d->rows_loss = take(&at, FL_LOSS_CHUNK, sizeof *d->rows_loss);
-    layout_batch(&at, d);
-    return at.used;
+        d->capped = take_floats(at, FL_LOSS_CHUNK, c->vocab_size);
+    d->rows_loss = take(at, FL_LOSS_CHUNK, sizeof *d->rows_loss);
+}
+
+fl_decoder_plan fl_decoder_layout(fl_decoder *d, char *base)
+{
+    cursor at = {.base = base};
+    fl_decoder_plan plan = {0};
+    layout_layers(&at, d);
+    plan.layers = at.used;
+    layout_workspace(&at, d);
+    plan.workspace = at.used - plan.layers;
+    layout_loss(&at, d);
+    plan.loss = at.used - plan.layers - plan.workspace;
+    return plan;
 }

@@ -29,25 +29,25 @@ struct fl_generator {
 
 /* ---- the cache ------------------------------------------------------------------------------ */
 
-static size_t cache_floats(const fl_model *model, int64_t max_sequences, int64_t capacity)
+static size_t cache_floats(const fl_model_config *c, int64_t max_sequences, int64_t capacity)
 {
-    const fl_model_config *c = &model->config;
     return (size_t)(max_sequences * capacity * c->num_kv_heads * c->head_dim);
 }
 
-size_t fl_generator_plan_bytes(const fl_model *model, int64_t max_sequences, int64_t capacity)
+size_t fl_generator_plan_bytes(const fl_model_config *config, int64_t max_sequences,
+                               int64_t capacity)
 {
-    return 2 * (size_t)model->config.num_layers * cache_floats(model, max_sequences, capacity) *
+    return 2 * (size_t)config->num_layers * cache_floats(config, max_sequences, capacity) *
            sizeof(float);
 }
 
 /* Where the cache of sequence s begins. */
 static float *cache_of(const fl_generator *g, int64_t layer, bool values, int64_t s)
 {
-    const fl_model *model = g->decoder->model;
+    const fl_model_config *c = &g->decoder->model->config;
     size_t part = (size_t)(2 * layer + (values ? 1 : 0));
-    return g->cache + part * cache_floats(model, g->max_sequences, g->capacity) +
-           cache_floats(model, s, g->capacity);
+    return g->cache + part * cache_floats(c, g->max_sequences, g->capacity) +
+           cache_floats(c, s, g->capacity);
 }
 
 /* Puts `count` rows of the layer's k and v into the cache of sequence s, from entry `at` on. */

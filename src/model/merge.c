@@ -379,6 +379,7 @@ static fl_status merge(merger *m)
              job->out);
     FL_TRY(fl_arena_create(&m->arena));
     FL_TRY(fl_model_files_open(&m->files, job->model));
+    FL_TRY(fl_model_files_check_plain(&m->files));
     FL_TRY(open_adapter(m));
     FL_TRY(check_all(m));
     if (job->check_only) return FL_OK;

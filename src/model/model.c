@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include "base/file.h"
 #include "io/weights.h"
 #include "model/model_internal.h"
 
@@ -67,12 +68,10 @@ static fl_status get_vector(fl_model *model, const char *name, int64_t count, fl
     return FL_OK;
 }
 
-enum { NAME_SIZE = 160 };
-
-static const char *layer_name(char name[NAME_SIZE], int64_t index, const char *path,
-                              const char *kind)
+const char *fl_layer_tensor_name(char name[FL_TENSOR_NAME_SIZE], int64_t index, const char *path,
+                                 const char *kind)
 {
-    snprintf(name, NAME_SIZE, "model.layers.%lld.%s.%s", (long long)index, path, kind);
+    snprintf(name, FL_TENSOR_NAME_SIZE, "model.layers.%lld.%s.%s", (long long)index, path, kind);
     return name;
 }
 
@@ -95,11 +94,11 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
     const fl_model_config *c = &model->config;
     fl_layer *layer = &model->layers[index];
     const char *path = c->family->linear[holder].path;
-    char name[NAME_SIZE];
+    char name[FL_TENSOR_NAME_SIZE];
     int64_t rows, cols, held = fl_holder_rows(holder, c);
     fl_weight whole;
     fl_module_shape(holder, c, &rows, &cols);
-    layer_name(name, index, path, "weight");
+    fl_layer_tensor_name(name, index, path, "weight");
     /* a quantised checkpoint may have left some linears as they were */
     const fl_tensor *found = c->stored != FL_STORED ? fl_weights_find(model->files, name) : NULL;
     bool plain = found && found->dtype != FL_U8 && found->dtype != FL_I8;
@@ -109,7 +108,7 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
         FL_TRY(fl_model_get_quantised(model, name, held, cols, &layer->quant[holder], &whole));
     float *bias = NULL;
     if (c->bias[holder])
-        FL_TRY(get_vector(model, layer_name(name, index, path, "bias"), held, 0, &bias));
+        FL_TRY(get_vector(model, fl_layer_tensor_name(name, index, path, "bias"), held, 0, &bias));
     whole.bias = bias;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         if (c->family->linear[m].holder != holder) continue;
@@ -127,14 +126,15 @@ static int64_t norm_size(const fl_model_config *c, int norm)
 static fl_status load_layer(fl_model *model, int64_t index)
 {
     const fl_model_config *c = &model->config;
-    char name[NAME_SIZE];
+    float **norms = model->layers[index].norm;
+    char name[FL_TENSOR_NAME_SIZE];
+    for (int n = 0; n < FL_NUM_NORMS; n++) {
+        if (!c->family->norm[n]) continue;
+        fl_layer_tensor_name(name, index, c->family->norm[n], "weight");
+        FL_TRY(get_vector(model, name, norm_size(c, n), c->family->norm_offset, &norms[n]));
+    }
     for (int m = 0; m < FL_NUM_MODULES; m++)
         if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
-    for (int n = 0; n < FL_NUM_NORMS; n++)
-        if (c->family->norm[n])
-            FL_TRY(get_vector(model, layer_name(name, index, c->family->norm[n], "weight"),
-                              norm_size(c, n), c->family->norm_offset,
-                              &model->layers[index].norm[n]));
     return FL_OK;
 }
 
@@ -176,8 +176,7 @@ static fl_status fill_rope_tables(fl_model *model)
     return FL_OK;
 }
 
-/* Norm weights and biases of one layer. */
-static int64_t vector_count(const fl_model_config *c)
+int64_t fl_model_vector_count(const fl_model_config *c)
 {
     int64_t count = 0, rows, cols;
     for (int n = 0; n < FL_NUM_NORMS; n++)
@@ -189,36 +188,42 @@ static int64_t vector_count(const fl_model_config *c)
     return count;
 }
 
-/* One block: [norms and biases of all layers, the final norm] [cos] [sin] */
+/* [norms and biases of all layers, the final norm] [cos] [sin] */
+size_t fl_model_block_floats(const fl_model_config *c, int64_t positions)
+{
+    int64_t vectors = c->num_layers * fl_model_vector_count(c) + c->hidden_size;
+    return (size_t)vectors + 2 * ((size_t)positions * (size_t)c->head_dim / 2);
+}
+
 static fl_status allocate(fl_model *model)
 {
     const fl_model_config *c = &model->config;
-    size_t L = (size_t)c->num_layers, vectors = L * (size_t)vector_count(c);
-    size_t table = (size_t)model->positions * (size_t)c->head_dim / 2;
-    FL_TRY(fl_arena_alloc(model->arena, &model->layers, L, sizeof *model->layers));
-    size_t codes = model->config.stored == FL_STORED ? L * fl_model_quant_bytes(model) : 0;
+    FL_TRY(
+        fl_arena_alloc(model->arena, &model->layers, (size_t)c->num_layers, sizeof *model->layers));
+    size_t codes = fl_model_quant_bytes(c, model->format);
     if (codes > 0) FL_TRY(model->ops->alloc(&model->quant_block, codes));
     return model->ops->alloc(&model->block,
-                             (vectors + (size_t)c->hidden_size + 2 * table) * sizeof(float));
+                             fl_model_block_floats(c, model->positions) * sizeof(float));
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
 /* The sizes of config.json are believed, and memory taken for them, once the files bear them out.
  */
-static fl_status check_last_layer(fl_model *model)
+static fl_status check_sizes(const fl_model *model)
 {
     const fl_model_config *c = &model->config;
-    char name[NAME_SIZE];
+    char name[FL_TENSOR_NAME_SIZE];
     const fl_tensor *tensor;
-    layer_name(name, c->num_layers - 1, c->family->norm[FL_NORM_ATTENTION], "weight");
-    return fl_model_get_tensor(model, name, 1, &c->hidden_size, &tensor);
+    FL_TRY(fl_weights_get(model->files, "model.embed_tokens.weight", 2,
+                          (const int64_t[]){c->vocab_size, c->hidden_size}, &tensor));
+    fl_layer_tensor_name(name, c->num_layers - 1, c->family->norm[FL_NORM_ATTENTION], "weight");
+    return fl_weights_get(model->files, name, 1, &c->hidden_size, &tensor);
 }
 
-static fl_status load(fl_model *model, const char *dir, int64_t positions)
+fl_status fl_model_open_files(fl_model *model, const char *dir, int64_t positions)
 {
     fl_model_config *c = &model->config;
-    FL_TRY(fl_arena_create(&model->arena));
     FL_TRY(fl_model_config_load(c, dir));
     FL_CHECK(positions <= c->max_positions, FL_ERR_USAGE,
              "%s: sequences of %lld tokens do not fit the model's %lld positions; lower seq_length",
@@ -230,15 +235,37 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
              c->stored == FL_NF4 ? "NF4" : "int8", c->stored == FL_NF4 ? "8bit" : "4bit");
     if (c->stored != FL_STORED) model->format = c->stored;
     FL_TRY(fl_weights_open(&model->files, dir));
+    return check_sizes(model);
+}
+
+/* Pages of linears that were quantised came back as neighbours of what was read after them. */
+static void forget_linears(const fl_model *model)
+{
+    const fl_model_config *c = &model->config;
+    char name[FL_TENSOR_NAME_SIZE];
+    for (int64_t l = 0; l < c->num_layers && model->quant_block; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++) {
+            if ((int)c->family->linear[m].holder != m) continue;
+            fl_layer_tensor_name(name, l, c->family->linear[m].path, "weight");
+            const fl_tensor *t = fl_weights_find(model->files, name);
+            fl_map_forget(t->data, (size_t)fl_tensor_count(t) * fl_dtype_size(t->dtype));
+        }
+}
+
+static fl_status load(fl_model *model, const char *dir, int64_t positions)
+{
+    const fl_model_config *c = &model->config;
+    FL_TRY(fl_arena_create(&model->arena));
+    FL_TRY(fl_model_open_files(model, dir, positions));
+    FL_TRY(allocate(model));
     FL_TRY(get_matrix(model, "model.embed_tokens.weight", c->vocab_size, c->hidden_size,
                       &model->embedding));
-    FL_TRY(check_last_layer(model));
-    FL_TRY(allocate(model));
     for (int64_t l = 0; l < c->num_layers; l++)
         FL_TRY(load_layer(model, l));
     FL_TRY(get_vector(model, "model.norm.weight", c->hidden_size, c->family->norm_offset,
                       &model->final_norm));
     FL_TRY(load_head(model));
+    forget_linears(model);
     return fill_rope_tables(model);
 }
 
@@ -264,6 +291,14 @@ fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops
     return FL_OK;
 }
 
+fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit)
+{
+    FL_CHECK(!load_in_8bit || !load_in_4bit, FL_ERR_USAGE,
+             "load_in_8bit and load_in_4bit are both true: the base has one format");
+    *out = load_in_4bit ? FL_NF4 : load_in_8bit ? FL_INT8 : FL_STORED;
+    return FL_OK;
+}
+
 void fl_model_close(fl_model *model)
 {
     if (!model) return;
@@ -277,11 +312,5 @@ void fl_model_close(fl_model *model)
 
 int64_t fl_model_parameter_count(const fl_model *model)
 {
-    const fl_model_config *c = &model->config;
-    int64_t per_layer = vector_count(c);
-    for (int m = 0; m < FL_NUM_MODULES; m++)
-        per_layer += model->layers[0].linear[m].rows * model->layers[0].linear[m].cols;
-    int64_t tables = c->vocab_size * c->hidden_size;
-    bool tied = model->head.data == model->embedding.data;
-    return c->num_layers * per_layer + tables * (tied ? 1 : 2) + c->hidden_size;
+    return fl_model_parameters(&model->config, model->head.data == model->embedding.data);
 }

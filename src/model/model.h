@@ -45,9 +45,34 @@ fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *o
  * FL_STORED or its own format. */
 fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
                            int64_t positions, fl_format format);
+/* The format that the keys load_in_8bit and load_in_4bit ask for.  Errors: FL_ERR_USAGE for both.
+ */
+fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit);
 void fl_model_close(fl_model *model); /* accepts NULL */
 
 /* Number of weights of the frozen base. */
 int64_t fl_model_parameter_count(const fl_model *model);
+
+/* What config.json and the headers of the weight files say about memory; no weight is read. */
+typedef struct fl_model_sizes {
+    size_t files;       /* bytes of all tensors that the model reads */
+    size_t linears;     /* of these, the layers' linears that quantising at load would replace */
+    int64_t parameters; /* as fl_model_parameter_count */
+} fl_model_sizes;
+
+/* Checks what can be checked without the weights.  Errors: as fl_model_open_as. */
+fl_status fl_model_measure(fl_model_sizes *out, const char *dir, int64_t positions,
+                           fl_format format);
+
+/* Bytes that fl_model_open_as would take.  mapped: of the files' pages, one copy for all ranks of a
+ * node; own: of this rank (norms, biases, tables, what is quantised at load). */
+typedef struct fl_model_plan {
+    size_t mapped, own;
+} fl_model_plan;
+fl_model_plan fl_model_plan_for(const fl_model_config *config, const fl_model_sizes *sizes,
+                                int64_t positions, fl_format format);
+/* Tells bases apart: of the sizes and of samples of all matrices in the form in which they are
+ * kept, so the same weights as bf16 and in NF4 are two bases. */
+uint64_t fl_model_hash(const fl_model *model);
 
 #endif

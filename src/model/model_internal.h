@@ -13,8 +13,24 @@ fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim,
 fl_status fl_model_make_resident(fl_model *model, const void **data, size_t bytes);
 void fl_model_release_residents(fl_model *model);
 
-/* Bytes of quant_block that one layer takes in model->format; 0 for FL_STORED. */
-size_t fl_model_quant_bytes(const fl_model *model);
+enum { FL_TENSOR_NAME_SIZE = 160 };
+
+/* name = "model.layers.INDEX.PATH.KIND"; returns it. */
+const char *fl_layer_tensor_name(char name[FL_TENSOR_NAME_SIZE], int64_t index, const char *path,
+                                 const char *kind);
+
+/* config, files and format of a model whose other fields are still empty: everything that can be
+ * checked before memory is taken for it. */
+fl_status fl_model_open_files(fl_model *model, const char *dir, int64_t positions);
+
+/* Numbers in the norms and biases of one layer. */
+int64_t fl_model_vector_count(const fl_model_config *config);
+/* Floats of fl_model.block. */
+size_t fl_model_block_floats(const fl_model_config *config, int64_t positions);
+int64_t fl_model_parameters(const fl_model_config *config, bool tied_head);
+
+/* Bytes of quant_block; 0 where nothing is quantised at load. */
+size_t fl_model_quant_bytes(const fl_model_config *config, fl_format format);
 
 /* *out = the matrix `name` in model->format, with *quant behind it: made from the file's floats, or
  * as bitsandbytes left it. */

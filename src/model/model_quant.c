@@ -1,5 +1,6 @@
 /* Quantised linears: made from floats at load, one matrix at a time, or read from a checkpoint of
  * bitsandbytes.  No float copy of a whole matrix exists at any time. */
+#include "base/file.h"
 #include "base/json.h"
 #include "io/weights.h"
 #include "model/model_internal.h"
@@ -40,18 +41,18 @@ static parts parts_of(fl_format format, int64_t rows, int64_t cols)
     return p;
 }
 
-size_t fl_model_quant_bytes(const fl_model *model)
+size_t fl_model_quant_bytes(const fl_model_config *c, fl_format format)
 {
-    const fl_model_config *c = &model->config;
     size_t bytes = 0;
-    for (int m = 0; m < FL_NUM_MODULES && model->format != FL_STORED; m++) {
+    if (c->stored != FL_STORED || format == FL_STORED) return 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
         if ((int)c->family->linear[m].holder != m) continue;
         int64_t rows, cols;
         fl_module_shape((fl_module)m, c, &rows, &cols);
-        parts p = parts_of(model->format, fl_holder_rows((fl_module)m, c), cols);
+        parts p = parts_of(format, fl_holder_rows((fl_module)m, c), cols);
         bytes += p.codes + p.absmax_codes + p.floats;
     }
-    return bytes;
+    return (size_t)c->num_layers * bytes;
 }
 
 /* The next piece of quant_block, filled from host memory. */
@@ -235,6 +236,7 @@ fl_status fl_model_get_quantised(fl_model *model, const char *name, int64_t rows
         FL_TRY(fl_model_get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
         FL_TRY(model->format == FL_INT8 ? quantise_int8(model, tensor, quant)
                                         : quantise_nf4(model, tensor, quant));
+        fl_map_forget(tensor->data, (size_t)fl_tensor_count(tensor) * fl_dtype_size(tensor->dtype));
     }
     parts p = parts_of(model->format, rows, cols);
     model->weight_bytes += p.codes + p.absmax_codes + p.floats;

@@ -7,21 +7,26 @@ struct fl_trainer {
     const fl_model *model;
     const fl_backend_ops *ops;
     const fl_train_config *config;
+    const fl_objective *objective;
     fl_decoder *decoder;
     size_t count;                   /* adapter elements */
     float *weights, *grads, *m, *v; /* [count] each, backend memory, one block */
     fl_batch batch;
-    uint32_t *order; /* [order_capacity] examples of the running pass */
+    double *nll, *logp; /* [max_tokens], [max_sequences] scratch of the objective */
+    uint32_t *order;    /* [order_capacity] examples of the running pass */
     size_t order_capacity;
 };
 
-enum { ADAPTER_COPIES = 4 }; /* weights, gradients, two moments */
+/* weights, gradients, two moments; the arrays of an fl_batch with an entry per token */
+enum { ADAPTER_COPIES = 4, BATCH_ARRAYS = 5 };
 
 static fl_decoder_limits limits_for(const fl_train_config *config, int64_t longest)
 {
     return (fl_decoder_limits){.max_tokens = config->batch_size * longest,
-                               .max_sequences = config->batch_size,
-                               .backward = true};
+                               .max_sequences = config->batch_size *
+                                                fl_objective_find(config->objective)->sequences,
+                               .backward = true,
+                               .recompute = config->gradient_checkpointing};
 }
 
 static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_trainer_limits *limits)
@@ -36,6 +41,8 @@ static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_tra
     fl_decoder_set_adapter(t->decoder, t->weights);
     t->order_capacity = limits->most_examples;
     FL_TRY(fl_alloc(&t->order, t->order_capacity, sizeof *t->order));
+    FL_TRY(fl_alloc(&t->nll, (size_t)batch.max_tokens, sizeof *t->nll));
+    FL_TRY(fl_alloc(&t->logp, (size_t)batch.max_sequences, sizeof *t->logp));
     return fl_batch_init(&t->batch, batch.max_sequences, batch.max_tokens);
 }
 
@@ -44,7 +51,11 @@ fl_status fl_trainer_create(fl_trainer **out, const fl_model *model, const fl_lo
 {
     fl_trainer *t;
     FL_TRY(fl_alloc(&t, 1, sizeof *t));
-    *t = (fl_trainer){.model = model, .ops = model->ops, .config = config};
+    *t = (fl_trainer){.model = model,
+                      .ops = model->ops,
+                      .config = config,
+                      .objective = fl_objective_find(config->objective)};
+    FL_ASSERT(t->objective);
     fl_status status = prepare(t, lora, limits);
     if (status != FL_OK) {
         fl_trainer_destroy(t);
@@ -59,18 +70,27 @@ void fl_trainer_destroy(fl_trainer *t)
     if (!t) return;
     fl_batch_fini(&t->batch);
     fl_free(t->order);
+    fl_free(t->nll);
+    fl_free(t->logp);
     t->ops->release(t->weights);
     fl_decoder_destroy(t->decoder);
     fl_free(t);
 }
 
-void fl_trainer_plan(const fl_model *model, const fl_lora_config *lora,
-                     const fl_train_config *config, int64_t longest, size_t count,
-                     size_t *activation_bytes, size_t *adapter_bytes)
+fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_train_config *config, const fl_trainer_limits *limits)
 {
-    fl_decoder_limits limits = limits_for(config, longest);
-    *activation_bytes = fl_decoder_plan_bytes(model, lora, &limits);
-    *adapter_bytes = ADAPTER_COPIES * count * sizeof(float);
+    fl_decoder_limits batch = limits_for(config, limits->longest);
+    size_t tokens = (size_t)batch.max_tokens;
+    out->adapter = ADAPTER_COPIES * fl_lora_count(lora, model) * sizeof(float);
+    out->host = limits->most_examples * sizeof(uint32_t) + BATCH_ARRAYS * tokens * sizeof(int32_t);
+    return fl_decoder_plan_for(&out->decoder, model, ops, lora, &batch);
+}
+
+const fl_objective *fl_trainer_objective(const fl_trainer *t)
+{
+    return t->objective;
 }
 
 fl_decoder *fl_trainer_decoder(fl_trainer *t)
@@ -88,14 +108,18 @@ void fl_trainer_get_adapter(const fl_trainer *t, float *weights)
     t->ops->copy_out(weights, t->weights, t->count * sizeof *weights);
 }
 
-/* Adds the gradient of the packed batch's mean loss to grads. */
-static fl_status batch_gradient(fl_trainer *t, const fl_dropout_keys *keys, double *loss)
+static fl_micro_batch micro_batch(fl_trainer *t, const fl_train_data *data, const uint32_t *picked,
+                                  size_t count)
 {
-    const fl_batch *b = &t->batch;
-    fl_tokens_view tokens = {.ids = b->ids, .pos = b->pos, .cu = b->cu, .S = b->S, .T = b->T};
-    fl_targets_view targets = {
-        .rows = b->loss_rows, .targets = b->targets, .weights = b->weights, .N = b->N};
-    return fl_decoder_loss(t->decoder, &tokens, &targets, keys, loss, t->grads);
+    return (fl_micro_batch){.config = t->config,
+                            .decoder = t->decoder,
+                            .data = data,
+                            .picked = picked,
+                            .count = count,
+                            .batch = &t->batch,
+                            .grads = t->grads,
+                            .nll = t->nll,
+                            .logp = t->logp};
 }
 
 /* Walks over the client's examples: draw order first, then a new shuffle for every pass. */
@@ -121,32 +145,38 @@ static size_t next_examples(fl_trainer *t, walk *w, const uint32_t **picked)
     return count;
 }
 
-typedef struct step_loss {
-    double sum;      /* of the micro-batches' mean losses */
-    int64_t counted; /* micro-batches with tokens that count; the others have no loss */
+/* Sums over the micro-batches of a step, or over the steps of a job. */
+typedef struct loss_sum {
+    double loss;     /* of the micro-batches' mean losses; of the steps' losses */
+    int64_t counted; /* micro-batches, steps with tokens that count; the others have no loss */
     int64_t tokens;
-} step_loss;
+    double measures[FL_MAX_MEASURES];
+    size_t examples; /* in the measures */
+} loss_sum;
 
-/* Gradient sum and losses of one optimiser step. */
-static fl_status accumulate(fl_trainer *t, walk *w, int64_t step, step_loss *out)
+/* Gradient sum and losses of one optimiser step; measures go to those of the job. */
+static fl_status accumulate(fl_trainer *t, walk *w, int64_t step, loss_sum *out, loss_sum *job)
 {
     int64_t micro_steps = t->config->gradient_accumulation_steps;
-    *out = (step_loss){0};
+    *out = (loss_sum){0};
     t->ops->zero(t->grads, t->count * sizeof *t->grads);
     for (int64_t i = 0; i < micro_steps; i++) {
         const uint32_t *picked;
         size_t count = next_examples(t, w, &picked);
-        FL_TRY(fl_batch_pack(&t->batch, w->job->examples, picked, count));
+        fl_micro_batch micro = micro_batch(t, &w->job->data, picked, count);
+        FL_TRY(t->objective->pack(&micro));
         out->tokens += t->batch.T;
         if (t->batch.N == 0) continue;
         fl_dropout_keys keys = {.seed = w->seed,
                                 .round = w->job->round,
                                 .client = w->job->client,
                                 .step = (uint64_t)(step * micro_steps + i)};
+        micro.keys = &keys;
         double micro_loss;
-        FL_TRY(batch_gradient(t, &keys, &micro_loss));
-        out->sum += micro_loss;
+        FL_TRY(t->objective->gradient(&micro, &micro_loss, job->measures));
+        out->loss += micro_loss;
         out->counted++;
+        job->examples += count;
     }
     return FL_OK;
 }
@@ -184,40 +214,77 @@ static double finish_step(fl_trainer *t, const fl_local_job *job, int64_t step, 
     return norm;
 }
 
+static fl_status reference_of(fl_trainer *t, const fl_train_data *data, size_t count)
+{
+    size_t size = (size_t)t->config->batch_size;
+    for (size_t at = 0; at < count; at += size) {
+        fl_micro_batch micro =
+            micro_batch(t, data, t->order + at, count - at < size ? count - at : size);
+        FL_TRY(t->objective->pack(&micro));
+        FL_TRY(t->objective->make_reference(&micro));
+    }
+    return FL_OK;
+}
+
+/* Makes what the reference model says where it is missing, and tells how often.  `order` is
+ * free. */
+static fl_status prepare_reference(fl_trainer *t, const fl_train_data *data,
+                                   const uint32_t *indices, size_t count, fl_local_result *result)
+{
+    size_t missing = 0;
+    if (!t->objective->has_reference) return FL_OK;
+    for (size_t i = 0; i < count; i++)
+        if (!t->objective->has_reference(data, indices[i])) t->order[missing++] = indices[i];
+    result->reference_needed = (int64_t)count;
+    result->reference_made = (int64_t)missing;
+    fl_decoder_set_adapter(t->decoder, NULL);
+    fl_status status = reference_of(t, data, missing);
+    fl_decoder_set_adapter(t->decoder, t->weights);
+    return status;
+}
+
 fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result *result)
 {
     FL_CHECK(job->count >= 1 && job->count <= t->order_capacity, FL_ERR_INTERNAL,
              "client %llu has %zu examples for a plan of %zu", (unsigned long long)job->client,
              job->count, t->order_capacity);
+    *result = (fl_local_result){.finite = true};
+    FL_TRY(prepare_reference(t, &job->data, job->indices, job->count, result));
     memcpy(t->order, job->indices, job->count * sizeof *t->order);
     t->ops->zero(t->m, 2 * t->count * sizeof *t->m); /* m and v are neighbours */
-    *result = (fl_local_result){.finite = true};
     walk w = {.job = job, .seed = (uint64_t)t->config->seed};
-    double sum = 0;
-    int64_t counted = 0;
+    loss_sum all = {0};
     for (int64_t step = 0; step < t->config->max_steps && result->finite; step++) {
-        step_loss losses;
-        FL_TRY(accumulate(t, &w, step, &losses));
-        result->tokens += losses.tokens;
+        loss_sum micro;
+        FL_TRY(accumulate(t, &w, step, &micro, &all));
+        result->tokens += micro.tokens;
         result->steps++;
-        if (losses.counted == 0) continue; /* nothing to learn from in this step */
-        double loss = losses.sum / (double)losses.counted;
+        if (micro.counted == 0) continue; /* nothing to learn from in this step */
+        double loss = micro.loss / (double)micro.counted;
         result->grad_norm = finish_step(t, job, step + 1, &loss);
         result->updates++;
         result->finite = isfinite(loss) && isfinite(result->grad_norm);
-        sum += loss;
-        counted++;
+        all.loss += loss;
+        all.counted++;
     }
-    result->loss = counted ? sum / (double)counted : NAN;
+    result->loss = all.counted ? all.loss / (double)all.counted : NAN;
+    for (int i = 0; i < FL_MAX_MEASURES; i++)
+        result->measures[i] = all.examples ? all.measures[i] / (double)all.examples : NAN;
     return t->ops->status();
 }
 
-fl_status fl_trainer_gradient(fl_trainer *t, const fl_examples *examples, const uint32_t *indices,
+fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const uint32_t *indices,
                               size_t count, double *loss, float *gradient)
 {
+    double measures[FL_MAX_MEASURES] = {0};
+    fl_local_result unused;
+    FL_ASSERT(count <= t->order_capacity);
+    FL_TRY(prepare_reference(t, data, indices, count, &unused));
+    fl_micro_batch micro = micro_batch(t, data, indices, count);
     t->ops->zero(t->grads, t->count * sizeof *t->grads);
-    FL_TRY(fl_batch_pack(&t->batch, examples, indices, count));
-    FL_TRY(batch_gradient(t, NULL, loss));
+    *loss = 0;
+    FL_TRY(t->objective->pack(&micro));
+    if (t->batch.N) FL_TRY(t->objective->gradient(&micro, loss, measures));
     if (gradient) t->ops->copy_out(gradient, t->grads, t->count * sizeof *gradient);
     return FL_OK;
 }

@@ -7,15 +7,12 @@
 #ifndef FL_TRAIN_TRAINER_H
 #define FL_TRAIN_TRAINER_H
 
-#include "data/batch.h"
-#include "data/example.h"
-#include "model/decoder.h"
-#include "train/train_config.h"
+#include "train/objective.h"
 
 typedef struct fl_trainer fl_trainer;
 
 typedef struct fl_trainer_limits {
-    int64_t longest;      /* tokens of the longest example that will be trained on */
+    int64_t longest;      /* tokens of the longest example that will be trained on, as packed */
     size_t most_examples; /* of one job */
 } fl_trainer_limits;
 
@@ -24,10 +21,18 @@ fl_status fl_trainer_create(fl_trainer **out, const fl_model *model, const fl_lo
                             const fl_train_config *config, const fl_trainer_limits *limits);
 void fl_trainer_destroy(fl_trainer *trainer); /* accepts NULL */
 
-/* Bytes of backend memory for activations, and for adapter, gradients and moments. */
-void fl_trainer_plan(const fl_model *model, const fl_lora_config *lora,
-                     const fl_train_config *config, int64_t longest, size_t adapter_count,
-                     size_t *activation_bytes, size_t *adapter_bytes);
+/* Bytes that fl_trainer_create would take, for a model that need not be open. */
+typedef struct fl_trainer_plan {
+    fl_decoder_plan decoder; /* activations */
+    size_t adapter;          /* weights, gradients, moments */
+    size_t host;             /* batch, order of the examples */
+} fl_trainer_plan;
+fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model,
+                              const fl_backend_ops *ops, const fl_lora_config *lora,
+                              const fl_train_config *config, const fl_trainer_limits *limits);
+
+/* What the clients are trained on: config->objective. */
+const fl_objective *fl_trainer_objective(const fl_trainer *trainer);
 
 /* The workspace, for evaluation between clients. */
 fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
@@ -51,7 +56,7 @@ typedef struct fl_train_hooks {
 
 /* What one client does in one round. */
 typedef struct fl_local_job {
-    const fl_examples *examples;
+    fl_train_data data;
     const uint32_t *indices; /* [count] examples of this round, in the order of the first pass;
                                 later passes shuffle them.  count >= 1 */
     size_t count;
@@ -67,7 +72,10 @@ typedef struct fl_local_result {
     int64_t steps;    /* optimiser steps done */
     int64_t updates;  /* of these, those that moved the weights: with a token that counts */
     double grad_norm; /* of the last step, before clipping */
-    bool finite;      /* false: a loss or gradient was NaN or infinite and training stopped there */
+    int64_t reference_needed;         /* examples that need the reference model */
+    int64_t reference_made;           /* of these, those for which it had to be run */
+    double measures[FL_MAX_MEASURES]; /* of the objective: means over the examples of all steps */
+    bool finite; /* false: a loss or gradient was NaN or infinite and training stopped there */
 } fl_local_result;
 
 /* Trains max_steps steps from the adapter last set. */
@@ -75,7 +83,7 @@ fl_status fl_trainer_run(fl_trainer *trainer, const fl_local_job *job, fl_local_
 
 /* One optimiser step's gradient without the step: mean loss and gradient (host, may be NULL) of one
  * micro-batch without dropout. For checks. */
-fl_status fl_trainer_gradient(fl_trainer *trainer, const fl_examples *examples,
+fl_status fl_trainer_gradient(fl_trainer *trainer, const fl_train_data *data,
                               const uint32_t *indices, size_t count, double *loss, float *gradient);
 
 #endif

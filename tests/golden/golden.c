@@ -129,16 +129,22 @@ fl_lora_config golden_lora(const golden *g, const fl_model_config *config)
 
 fl_train_config golden_train(const golden *g)
 {
-    const json_t *o = golden_get(g->json, "optimizer");
-    return (fl_train_config){.batch_size = 1,
-                             .gradient_accumulation_steps = 1,
-                             .max_steps = 1,
-                             .max_grad_norm = golden_real(o, "max_grad_norm"),
-                             .weight_decay = golden_real(o, "weight_decay"),
-                             .adam_beta1 = golden_real(o, "beta1"),
-                             .adam_beta2 = golden_real(o, "beta2"),
-                             .adam_epsilon = golden_real(o, "eps"),
-                             .seed = 2023};
+    const json_t *o = golden_get(g->json, "optimizer"), *dpo = json_object_get(g->json, "dpo");
+    fl_train_config config = {.objective = dpo ? "dpo" : "sft",
+                              .batch_size = 1,
+                              .gradient_accumulation_steps = 1,
+                              .max_steps = 1,
+                              .max_grad_norm = golden_real(o, "max_grad_norm"),
+                              .weight_decay = golden_real(o, "weight_decay"),
+                              .adam_beta1 = golden_real(o, "beta1"),
+                              .adam_beta2 = golden_real(o, "beta2"),
+                              .adam_epsilon = golden_real(o, "eps"),
+                              .seed = 2023};
+    if (!dpo) return config;
+    config.dpo_loss = json_string_value(golden_get(dpo, "loss"));
+    config.dpo_beta = golden_real(dpo, "beta");
+    config.dpo_label_smoothing = golden_real(dpo, "label_smoothing");
+    return config;
 }
 
 void golden_fill(const golden *g, const char *prefix, fl_params *params)
@@ -196,6 +202,73 @@ fl_examples *golden_examples(const json_t *sequences)
     fl_free(lists.labels);
     fl_free(lists.lengths);
     return examples;
+}
+
+/* ---- pairs ---------------------------------------------------------------------------------- */
+
+enum { GOLDEN_EOS = 2, LONGEST_PART = 64 };
+
+/* Ids of one part; answers with the closing eos. */
+static size_t read_part(const json_t *pair, int part, int32_t ids[LONGEST_PART])
+{
+    static const char *const names[FL_NUM_PARTS] = {"prompt", "chosen", "rejected"};
+    const json_t *list = golden_get(pair, names[part]);
+    size_t count = json_array_size(list);
+    assert_in_range(count, 1, LONGEST_PART - 1);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    if (part != FL_PART_PROMPT) ids[count++] = GOLDEN_EOS;
+    return count;
+}
+
+static void add_pair(fl_pairs *pairs, const fl_pair_rules *rules, const json_t *object)
+{
+    int32_t ids[FL_NUM_PARTS][LONGEST_PART];
+    fl_pair_ids pair;
+    for (int part = 0; part < FL_NUM_PARTS; part++) {
+        pair.ids[part] = ids[part];
+        pair.count[part] = read_part(object, part, ids[part]);
+    }
+    OK(fl_pairs_add(pairs, rules, &pair));
+}
+
+static fl_pairs *golden_pairs(const json_t *dpo, const json_t *samples)
+{
+    const fl_pair_rules rules = {.compat = true,
+                                 .max_length = golden_int(dpo, "max_length"),
+                                 .max_prompt_length = golden_int(dpo, "max_prompt_length"),
+                                 .bos = -1,
+                                 .eos = GOLDEN_EOS};
+    fl_pairs *pairs;
+    OK(fl_pairs_create(&pairs));
+    size_t i, j;
+    json_t *entry, *inner;
+    json_array_foreach(samples, i, entry)
+    {
+        if (json_is_object(entry))
+            add_pair(pairs, &rules, entry);
+        else
+            json_array_foreach(entry, j, inner) add_pair(pairs, &rules, inner);
+    }
+    return pairs;
+}
+
+fl_train_data golden_data(const golden *g, const json_t *samples)
+{
+    const json_t *dpo = json_object_get(g->json, "dpo");
+    if (!dpo) return (fl_train_data){.examples = golden_examples(samples)};
+    fl_train_data data = {.pairs = golden_pairs(dpo, samples)};
+    OK(fl_alloc(&data.reference, 2 * data.pairs->count, sizeof *data.reference));
+    for (size_t i = 0; i < 2 * data.pairs->count; i++)
+        data.reference[i] = NAN;
+    return data;
+}
+
+void golden_data_fini(fl_train_data *data)
+{
+    fl_examples_destroy((fl_examples *)(uintptr_t)data->examples);
+    fl_pairs_destroy((fl_pairs *)(uintptr_t)data->pairs);
+    fl_free(data->reference);
 }
 
 double relative_l2(const float *a, const float *b, size_t count)

@@ -5,7 +5,7 @@
 #include "data/example.h"
 #include "io/safetensors.h"
 #include "model/model.h"
-#include "train/train_config.h"
+#include "train/objective.h"
 
 #include <jansson.h>
 
@@ -48,6 +48,10 @@ void golden_check_logits(const golden *g, const fl_model *model, const fl_lora_c
 /* The same batch's `loss` and `grad`, tensor by tensor. */
 void golden_check_gradients(const golden *g, const fl_model *model, const fl_lora_config *lora,
                             const fl_params *adapter, double loss_limit, double gradient_limit);
+
+/* What the case trains on, from the same lists: pairs when the case has an object "dpo". */
+fl_train_data golden_data(const golden *g, const json_t *samples);
+void golden_data_fini(fl_train_data *data);
 
 /* ||a - b|| / ||b|| */
 double relative_l2(const float *a, const float *b, size_t count);

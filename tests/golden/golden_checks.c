@@ -62,8 +62,10 @@ void golden_check_gradients(const golden *g, const fl_model *model, const fl_lor
                             const fl_params *adapter, double loss_limit, double gradient_limit)
 {
     fl_examples *examples = golden_examples(golden_get(g->json, "sequences"));
-    fl_train_config config = {
-        .batch_size = (int64_t)examples->count, .gradient_accumulation_steps = 1, .max_steps = 1};
+    fl_train_config config = {.objective = "sft",
+                              .batch_size = (int64_t)examples->count,
+                              .gradient_accumulation_steps = 1,
+                              .max_steps = 1};
     fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
     fl_trainer *trainer;
     OK(fl_trainer_create(&trainer, model, lora, &config, &limits));
@@ -76,7 +78,8 @@ void golden_check_gradients(const golden *g, const fl_model *model, const fl_lor
     for (uint32_t i = 0; i < examples->count; i++)
         indices[i] = i;
     double loss;
-    OK(fl_trainer_gradient(trainer, examples, indices, examples->count, &loss, gradient.data));
+    OK(fl_trainer_gradient(trainer, &(fl_train_data){.examples = examples}, indices,
+                           examples->count, &loss, gradient.data));
     expect_real("loss", loss, golden_real(g->json, "loss"), loss_limit);
     for (size_t i = 0; i < gradient.num_params; i++) {
         const fl_param *p = &gradient.params[i];

@@ -51,7 +51,7 @@ def train_bpe(tokenizer, lines, size, byte_level):
     return tokenizer
 
 
-def byte_level(lines, split, prefix_space=False, normalizer=None, ignore_merges=False):
+def byte_level(lines, split, prefix_space=False, normalizer=None, ignore_merges=False, size=1400):
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     if normalizer:
         tokenizer.normalizer = normalizer
@@ -59,7 +59,7 @@ def byte_level(lines, split, prefix_space=False, normalizer=None, ignore_merges=
     tokenizer.pre_tokenizer = level if split is None else pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(split), "isolated"), level])
     tokenizer.decoder = decoders.ByteLevel()
-    train_bpe(tokenizer, lines, 1400, True)
+    train_bpe(tokenizer, lines, size, True)
     begin = tokenizer.token_to_id("<s>")
     tokenizer.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
@@ -81,11 +81,11 @@ def with_bytes(tokenizer):
     return Tokenizer.from_str(json.dumps(file))
 
 
-def llama(lines):
+def llama(lines, size=1200):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    train_bpe(tokenizer, lines, 1200, False)
+    train_bpe(tokenizer, lines, size, False)
     file = json.loads(with_bytes(tokenizer).to_str())
     file["pre_tokenizer"] = None
     tokenizer = Tokenizer.from_str(json.dumps(file))

@@ -29,7 +29,8 @@ typedef struct world {
     const fl_algorithm *algorithm;
     fl_server_state server;
     char dir[64]; /* of client states */
-    fl_examples *examples[CLIENTS];
+    const fl_objective *objective;
+    fl_train_data data[CLIENTS];
     size_t count; /* records per client and round */
 } world;
 
@@ -49,15 +50,16 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
 {
     world *x = context;
     uint32_t positions[64];
-    OK(fl_participation_records(&x->fed, 2023, round, client, (uint32_t)x->examples[client]->count,
-                                (uint32_t)x->count, positions));
+    OK(fl_participation_records(&x->fed, 2023, round, client,
+                                (uint32_t)x->objective->count(&x->data[client]), (uint32_t)x->count,
+                                positions));
     const json_t *record = json_array_get(golden_get(x->g.json, "rounds"), (size_t)round);
     const json_t *expected =
         json_array_get(golden_get(record, "subsample"), place_of(record, client));
     assert_int_equal(json_array_size(expected), x->count);
     for (size_t i = 0; i < x->count; i++)
         assert_int_equal(positions[i], json_integer_value(json_array_get(expected, i)));
-    fl_local_job job = {.examples = x->examples[client],
+    fl_local_job job = {.data = x->data[client],
                         .indices = positions,
                         .count = x->count,
                         .learning_rate = learning_rate,
@@ -124,7 +126,7 @@ static void run_rounds(world *x, const fl_params *initial, fl_params *global)
     uint64_t weight[CLIENTS];
     double cost[CLIENTS] = {1, 1, 1};
     for (size_t k = 0; k < CLIENTS; k++)
-        weight[k] = x->examples[k]->count;
+        weight[k] = x->objective->count(&x->data[k]);
     fl_transport *transport;
     OK(fl_transport_open(&transport, "self"));
     fl_round_env env = {.transport = transport,
@@ -188,14 +190,15 @@ static void check_case(const char *name)
     assert_non_null(mkdtemp(x.dir));
     fl_lora_config lora = golden_lora(&x.g, NULL);
     fl_train_config config = plan_config(&x.g);
+    x.objective = fl_objective_find(config.objective);
     x.count = (size_t)(config.batch_size * config.max_steps * config.gradient_accumulation_steps);
     fl_model *model;
     OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
     int64_t longest = 0;
     for (size_t k = 0; k < CLIENTS; k++) {
         const json_t *client = json_array_get(golden_get(x.g.json, "clients"), k);
-        x.examples[k] = golden_examples(golden_get(client, "samples"));
-        if (x.examples[k]->max_length > longest) longest = x.examples[k]->max_length;
+        x.data[k] = golden_data(&x.g, golden_get(client, "samples"));
+        if (x.objective->longest(&x.data[k]) > longest) longest = x.objective->longest(&x.data[k]);
     }
     fl_trainer_limits limits = {.longest = longest, .most_examples = x.count};
     OK(fl_trainer_create(&x.trainer, model, &lora, &config, &limits));
@@ -213,7 +216,7 @@ static void check_case(const char *name)
     fl_params_fini(&global);
     fl_trainer_destroy(x.trainer);
     for (size_t k = 0; k < CLIENTS; k++)
-        fl_examples_destroy(x.examples[k]);
+        golden_data_fini(&x.data[k]);
     fl_model_close(model);
     golden_close(&x.g);
 }
@@ -254,12 +257,43 @@ static void rounds_of_feddyn(void **state)
     check_case("fed_feddyn");
 }
 
+static void rounds_of_dpo(void **state)
+{
+    (void)state;
+    check_case("dpo_fed");
+}
+
+static void rounds_of_dpo_and_fedprox(void **state)
+{
+    (void)state;
+    check_case("dpo_fedprox");
+}
+
+static void rounds_of_dpo_and_scaffold(void **state)
+{
+    (void)state;
+    check_case("dpo_scaffold");
+}
+
+static void rounds_of_dpo_and_feddyn(void **state)
+{
+    (void)state;
+    check_case("dpo_feddyn");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_of_fedprox),     cmocka_unit_test(rounds_of_scaffold),
-        cmocka_unit_test(rounds_of_feddyn),      cmocka_unit_test(rounds_on_q_and_v),
-        cmocka_unit_test(rounds_on_all_linears), cmocka_unit_test(rounds_with_accumulation),
+        cmocka_unit_test(rounds_of_dpo),
+        cmocka_unit_test(rounds_of_dpo_and_fedprox),
+        cmocka_unit_test(rounds_of_dpo_and_scaffold),
+        cmocka_unit_test(rounds_of_dpo_and_feddyn),
+        cmocka_unit_test(rounds_of_fedprox),
+        cmocka_unit_test(rounds_of_scaffold),
+        cmocka_unit_test(rounds_of_feddyn),
+        cmocka_unit_test(rounds_on_q_and_v),
+        cmocka_unit_test(rounds_on_all_linears),
+        cmocka_unit_test(rounds_with_accumulation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

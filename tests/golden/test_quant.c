@@ -166,15 +166,17 @@ static void train(const golden *g, fl_format format, double *first, double *last
     OK(fl_trainer_create(&trainer, model, &lora, &config, &limits));
     static const uint32_t indices[] = {0, 1, 2, 3, 4, 5, 6, 7};
     fl_local_job job = {
-        .examples = examples, .indices = indices, .count = 8, .learning_rate = 5e-3};
+        .data = {.examples = examples}, .indices = indices, .count = 8, .learning_rate = 5e-3};
     fl_trainer_set_adapter(trainer, adapter.data);
-    OK(fl_trainer_gradient(trainer, examples, indices, 8 / 2, first, NULL));
+    OK(fl_trainer_gradient(trainer, &(fl_train_data){.examples = examples}, indices, 8 / 2, first,
+                           NULL));
     for (job.round = 0; job.round < 30; job.round++) {
         fl_local_result result;
         OK(fl_trainer_run(trainer, &job, &result));
         assert_true(result.finite);
     }
-    OK(fl_trainer_gradient(trainer, examples, indices, 8 / 2, last, NULL));
+    OK(fl_trainer_gradient(trainer, &(fl_train_data){.examples = examples}, indices, 8 / 2, last,
+                           NULL));
     fl_trainer_destroy(trainer);
     fl_params_fini(&adapter);
     fl_model_close(model);

@@ -55,28 +55,30 @@ static void compare_adapters(const golden *g, const fl_params *initial, fl_param
 static fl_local_result train(const golden *g, const fl_model *model, const fl_lora_config *lora,
                              fl_params *adapter)
 {
-    fl_examples *examples = golden_examples(golden_get(g->json, "batches"));
+    fl_train_data data = golden_data(g, golden_get(g->json, "batches"));
     fl_train_config config = golden_train(g);
+    const fl_objective *objective = fl_objective_find(config.objective);
+    size_t count = objective->count(&data);
     config.batch_size = 4;
     config.max_steps = 10;
     config.gradient_accumulation_steps = golden_int(g->json, "gradient_accumulation_steps");
-    fl_trainer_limits limits = {.longest = examples->max_length, .most_examples = examples->count};
+    fl_trainer_limits limits = {.longest = objective->longest(&data), .most_examples = count};
     fl_trainer *trainer;
     OK(fl_trainer_create(&trainer, model, lora, &config, &limits));
     uint32_t indices[80];
-    assert_in_range(examples->count, 1, 80);
-    for (uint32_t i = 0; i < examples->count; i++)
+    assert_in_range(count, 1, 80);
+    for (uint32_t i = 0; i < count; i++)
         indices[i] = i;
-    fl_local_job job = {.examples = examples,
+    fl_local_job job = {.data = data,
                         .indices = indices,
-                        .count = examples->count,
+                        .count = count,
                         .learning_rate = golden_real(g->json, "learning_rate")};
     fl_local_result result;
     fl_trainer_set_adapter(trainer, adapter->data);
     OK(fl_trainer_run(trainer, &job, &result));
     fl_trainer_get_adapter(trainer, adapter->data);
     fl_trainer_destroy(trainer);
-    fl_examples_destroy(examples);
+    golden_data_fini(&data);
     return result;
 }
 
@@ -122,6 +124,12 @@ static void steps_with_accumulation(void **state)
     check_case("steps_all_accum2");
 }
 
+static void steps_of_dpo(void **state)
+{
+    (void)state;
+    check_case("dpo_steps");
+}
+
 int main(int argc, char **argv)
 {
     golden_choose_backend(argc, argv);
@@ -129,6 +137,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steps_on_q_and_v),
         cmocka_unit_test(steps_on_all_linears),
         cmocka_unit_test(steps_with_accumulation),
+        cmocka_unit_test(steps_of_dpo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,10 +114,16 @@ void ref_rope(double *x, const int32_t *pos, const double *cos_table, const doub
     }
 }
 
-/* One query head at one token: itself and its own sequence's earlier tokens, from `start` on. */
+/* One query head at one token: itself and its own sequence's earlier tokens, from `start` on;
+ * behind the prefix that the sequence continues, which ends at `end`, comes its own token `own`. */
 typedef struct query {
-    int64_t t, start, h, kv;
+    int64_t t, start, end, own, h, kv;
 } query;
+
+static int64_t next_key(const query *at, int64_t j)
+{
+    return j + 1 == at->end ? at->own : j + 1;
+}
 
 static double score(const double *q, const double *k, const query *at, int64_t j,
                     const fl_attn_shape *shape)
@@ -134,9 +140,9 @@ static double score(const double *q, const double *k, const query *at, int64_t j
 static double row_lse(const double *q, const double *k, const query *at, const fl_attn_shape *shape)
 {
     double max = -INFINITY, sum = 0;
-    for (int64_t j = at->start; j <= at->t; j++)
+    for (int64_t j = at->start; j <= at->t; j = next_key(at, j))
         max = fmax(max, score(q, k, at, j, shape));
-    for (int64_t j = at->start; j <= at->t; j++)
+    for (int64_t j = at->start; j <= at->t; j = next_key(at, j))
         sum += exp(score(q, k, at, j, shape) - max);
     return max + log(sum);
 }
@@ -149,7 +155,7 @@ static void forward_query(double *out, double *lse, const double *q, const doubl
     if (lse) lse[at->t * shape->H + at->h] = row;
     double *o = out + (at->t * shape->H + at->h) * D;
     memset(o, 0, (size_t)D * sizeof *o);
-    for (int64_t j = at->start; j <= at->t; j++) {
+    for (int64_t j = at->start; j <= at->t; j = next_key(at, j)) {
         double p = exp(score(q, k, at, j, shape) - row);
         for (int64_t d = 0; d < D; d++)
             o[d] += p * v[(j * shape->KV + at->kv) * D + d];
@@ -159,9 +165,18 @@ static void forward_query(double *out, double *lse, const double *q, const doubl
 /* The query of head h at token t. */
 static query query_at(const fl_attn_shape *shape, int64_t s, int64_t t, int64_t h)
 {
-    int64_t start = shape->cu[s];
-    if (shape->window > 0 && t - shape->window + 1 > start) start = t - shape->window + 1;
-    return (query){.t = t, .start = start, .h = h, .kv = h / (shape->H / shape->KV)};
+    const int32_t *cu = shape->cu;
+    int64_t p = shape->prefix && shape->prefix[s] >= 0 ? shape->prefix[s] : s;
+    int64_t prefix = p == s ? 0 : cu[p + 1] - cu[p], first = 0; /* counted along what t sees */
+    if (shape->window > 0) first = prefix + t - cu[s] + 1 - shape->window;
+    if (first < 0) first = 0;
+    query at = {.t = t, .end = -1, .h = h, .kv = h / (shape->H / shape->KV)};
+    at.start = first < prefix ? cu[p] + first : cu[s] + first - prefix;
+    if (first < prefix) {
+        at.end = cu[p + 1];
+        at.own = cu[s];
+    }
+    return at;
 }
 
 void ref_attention(double *out, double *lse, const double *q, const double *k, const double *v,
@@ -188,7 +203,7 @@ static void backward_query(const attention_grads *grads, const double *dout, con
     int64_t D = shape->D, row = (at->t * shape->H + at->h) * D;
     double lse = row_lse(q, k, at, shape), delta = 0;
     for (int64_t pass = 0; pass < 2; pass++) { // first delta = sum_j P dP, then the gradients
-        for (int64_t j = at->start; j <= at->t; j++) {
+        for (int64_t j = at->start; j <= at->t; j = next_key(at, j)) {
             int64_t key = (j * shape->KV + at->kv) * D;
             double s = score(q, k, at, j, shape), p = exp(s - lse), dp = 0;
             for (int64_t d = 0; d < D; d++)

@@ -12,25 +12,40 @@ static const struct {
     int32_t cu[8];
     int64_t S, H, KV, D, window;
     float softcap;
+    int32_t prefix[8]; /* of the shape, plus 1; 0: none */
 } cases[] = {
-    {{0, 1}, 1, 1, 1, 2, 0, 0},
-    {{0, 5}, 1, 2, 1, 8, 0, 0},
-    {{0, 0, 3, 3, 4, 4}, 5, 4, 2, 6, 0, 0},
-    {{0, 70}, 1, 2, 2, 64, 0, 0},
-    {{0, 33, 34, 130}, 3, 6, 2, 18, 0, 0},
-    {{0, 200}, 1, 9, 3, 64, 0, 0},
-    {{0, 17, 40}, 2, 8, 1, 128, 0, 0},
-    {{0, 9, 12}, 2, 2, 1, 256, 0, 0},
-    {{0, 150}, 1, 2, 1, 160, 0, 0},
-    {{0, 10, 430}, 2, 1, 1, 16, 0, 0},
-    {{0, 0}, 1, 2, 2, 4, 0, 0},
-    {{0, 430}, 1, 2, 1, 16, 100, 0},
-    {{0, 200}, 1, 4, 2, 16, 1, 0},
-    {{0, 33, 34, 130}, 3, 6, 2, 18, 7, 0},
-    {{0, 170}, 1, 2, 1, 32, 64, 1.5f},
-    {{0, 5, 90}, 2, 4, 4, 8, 0, 0.7f},
-    {{0, 90}, 1, 2, 1, 8, 1000, 50},
+    {{0, 1}, 1, 1, 1, 2, 0, 0, {0}},
+    {{0, 5}, 1, 2, 1, 8, 0, 0, {0}},
+    {{0, 0, 3, 3, 4, 4}, 5, 4, 2, 6, 0, 0, {0}},
+    {{0, 70}, 1, 2, 2, 64, 0, 0, {0}},
+    {{0, 33, 34, 130}, 3, 6, 2, 18, 0, 0, {0}},
+    {{0, 200}, 1, 9, 3, 64, 0, 0, {0}},
+    {{0, 17, 40}, 2, 8, 1, 128, 0, 0, {0}},
+    {{0, 9, 12}, 2, 2, 1, 256, 0, 0, {0}},
+    {{0, 150}, 1, 2, 1, 160, 0, 0, {0}},
+    {{0, 10, 430}, 2, 1, 1, 16, 0, 0, {0}},
+    {{0, 0}, 1, 2, 2, 4, 0, 0, {0}},
+    {{0, 430}, 1, 2, 1, 16, 100, 0, {0}},
+    {{0, 200}, 1, 4, 2, 16, 1, 0, {0}},
+    {{0, 33, 34, 130}, 3, 6, 2, 18, 7, 0, {0}},
+    {{0, 170}, 1, 2, 1, 32, 64, 1.5f, {0}},
+    {{0, 5, 90}, 2, 4, 4, 8, 0, 0.7f, {0}},
+    {{0, 90}, 1, 2, 1, 8, 1000, 50, {0}},
+    {{0, 5, 9, 12}, 3, 2, 1, 8, 0, 0, {0, 1, 1}},
+    {{0, 40, 90, 125, 160}, 4, 4, 2, 16, 0, 0, {0, 1, 1}},
+    {{0, 3, 40, 130, 150}, 4, 6, 2, 18, 20, 0, {0, 0, 2, 2}},
+    {{0, 0, 30, 75}, 3, 2, 2, 32, 9, 0.7f, {0, 1, 1}},
+    {{0, 100, 110, 260, 300, 301, 390}, 6, 4, 1, 16, 64, 1.5f, {0, 1, 1, 0, 4, 4}},
+    {{0, 31, 300, 420}, 3, 2, 1, 64, 200, 0, {0, 1, 1}},
 };
+
+/* Does a sequence of the case continue another? */
+static bool continues(int64_t index)
+{
+    for (int64_t s = 0; s < cases[index].S; s++)
+        if (cases[index].prefix[s]) return true;
+    return false;
+}
 
 typedef struct attention_data {
     fl_attn_shape shape;     /* with cu on the host, for the reference */
@@ -53,8 +68,13 @@ static attention_data make_case(int64_t index)
                               .scale = (float)(2 / sqrt((double)D)),
                               .softcap = cases[index].softcap,
                               .window = cases[index].window};
+    static int32_t prefix[8];
+    for (int64_t s = 0; s < S; s++)
+        prefix[s] = cases[index].prefix[s] - 1;
+    if (continues(index)) d.shape.prefix = prefix;
     d.on_device = d.shape;
     d.on_device.cu = check_ints(d.shape.cu, S + 1);
+    if (d.shape.prefix) d.on_device.prefix = check_ints(prefix, S);
     d.q_count = d.shape.T * d.shape.H * D;
     d.k_count = d.shape.T * d.shape.KV * D;
     d.q = check_random(1, d.q_count);
@@ -105,7 +125,7 @@ static void test_attention(void **state)
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
         for (int64_t i = 0; i < CHECK_COUNT(cases); i++)
-            run_attention(ops, i);
+            if (ops->shares_prefixes || !continues(i)) run_attention(ops, i);
     }
 }
 

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Every member is there: callers do not ask. */
+/* Every required member is there: callers do not ask. */
 static void test_table(void **state)
 {
     (void)state;
@@ -17,6 +17,8 @@ static void test_table(void **state)
         for (size_t i = 0; i < size / sizeof(member); i++) {
             member found;
             memcpy(&found, (const char *)ops + begin + i * sizeof found, sizeof found);
+            size_t at = begin + i * sizeof found;
+            if (at == offsetof(fl_backend_ops, scratch_bytes)) continue; // may be left out
             if (!found) fail_msg("%s: op %zu is not there", ops->name, i);
         }
     }

@@ -81,6 +81,11 @@ bad 'use_peft = false' --use_peft false
 bad 'load_in_8bit and load_in_4bit are both true' --load_in_8bit true --load_in_4bit true
 bad 'target_modules: "z_proj" is none of q_proj, ' --target_modules q_proj,z_proj
 bad '--template contains a control character' --template $'al\npaca'
+bad 'unknown template "vicunna"; did you mean vicuna\?' --template vicunna
+bad 'template = chatgpt names the roles of a web service' --template chatgpt
+bad 'chat_user = "" must hold \{\} once' --template custom
+bad 'chat_user contains a control character' --template custom --chat_user $'{}\a'
+bad 'tokenizer_config.json: the model has no chat_template' --template chat
 bad 'unknown key num\?.*rounds' $'--num\e[31mrounds' 1 # which must not reach the terminal
 ! grep -q $'\e' "$work/stderr" || fail "an escape sequence was printed"
 
@@ -118,6 +123,14 @@ bad 'no example keeps a token of its response' --seq_length 3
 # ---- model
 
 bad 'nowhere/[a-z_]+\.json: No such file' --model_name_or_path "$work/nowhere"
+new_model
+for fault in '5/must be a text or a list' '"{{ x }}"/of no known form \([0-9a-f]+\); set template' \
+    '"{{ x"/a tag does not end' '[{}]/name is missing'; do
+    rm -f "$model/tokenizer_config.json"
+    printf '{"eos_token": "</s>", "chat_template": %s}' "${fault%%/*}" >"$model/tokenizer_config.json"
+    bad "tokenizer_config.json: .*${fault#*/}" --model_name_or_path "$model" --template chat
+done
+
 new_model
 change config.json 's/LlamaForCausalLM/OtherForCausalLM/'
 bad_model 'config\.json: architecture "OtherForCausalLM" is not supported; known: .*LlamaForCausalLM'

@@ -25,6 +25,6 @@ dirs=$(for config in "${configs[@]}"; do value output_dir "$config"; done)
 [[ -z $(sort <<<"$dirs" | uniq -d) ]] || fail "two configs write into one folder"
 
 for config in configs/*/*small.cfg; do
-    expect_exit 0 '^round 1/1 ' 2 "$config" --output_dir "$work/$(dirname "$config")" --num_rounds 1 \
+    expect_exit 0 '^round 1/1 ' 2 "$config" --output_dir "$work/${config%.cfg}" --num_rounds 1 \
         --max_steps 1
 done

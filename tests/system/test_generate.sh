@@ -122,6 +122,27 @@ complains '/reset begins a new one'
 [[ $(wc -l <"$work/stdout") -eq 2 ]] || fail "the chat goes on after that"
 run 0 $model --chat --template alpaca --max_new_tokens 5 <<<'Hello'
 
+# the model's own chat template by itself, the same in the words of the config, one that is not known
+own=$work/own_model
+mkdir "$own"
+ln -s "$PWD"/$model/* "$own"
+printf '%s' "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + " \
+    "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}" \
+    "{{ '<|im_start|>assistant\n' }}{% endif %}" >"$own/chat_template.jinja"
+run 0 "$own" "${chat[@]}" <<<$'Hello\nAnd now?'
+keep own
+run 0 $model "${chat[@]}" --template custom --chat_user '<|im_start|>user\n{}<|im_end|>\n' \
+    --chat_assistant '<|im_start|>assistant\n{}<|im_end|>\n' <<<$'Hello\nAnd now?'
+same own
+run 0 $model "${chat[@]}" <<<$'Hello\nAnd now?'
+differs own
+run 0 "$own" --template chat --json --max_new_tokens 20 --prompt Hello
+cmp <(head -1 "$work/own") "$work/stdout" || fail "a prompt is not the first turn of a chat"
+printf '{{ messages }}' >"$own/chat_template.jinja"
+run 2 "$own" "${chat[@]}" <<<'Hello'
+complains 'chat_template.jinja: a chat template of no known form'
+run 0 "$own" "${chat[@]}" --template vicuna <<<'Hello'
+
 # ---- output ------------------------------------------------------------------------------------
 if [[ -w /dev/full ]]; then
     code=0

@@ -30,10 +30,10 @@ diff docs/config.md "$work/stdout" >&2 || fail "docs/config.md is not what --hel
 # ---- --check
 
 model=configs/embedded/model
-expect_exit 0 '^memory .* activations [0-9.]+ MB' 0 configs/sft.cfg --check --output_dir "$work/check"
+expect_exit 0 '^memory +[0-9.]+ MB on this node: 1 training rank' 0 configs/sft.cfg --check --output_dir "$work/check"
 said '^everything is in order' || fail "--check does not say that all is well"
 [[ ! -e $work/check ]] || fail "--check wrote something"
-expect_exit 0 '^memory .* activations [0-9.]+ MB' 3 configs/sft.cfg --check --output_dir "$work/check"
+expect_exit 0 '^memory +[0-9.]+ MB on this node: 2 training rank' 3 configs/sft.cfg --check --output_dir "$work/check"
 [[ ! -e $work/check ]] || fail "--check wrote something"
 [[ $(grep -c '^memory ' "$work/stdout") -eq 1 ]] || fail "not only rank 0 speaks"
 
@@ -51,11 +51,23 @@ said 'LoRA r 32, alpha 64' || fail "the command line was not followed"
 expect_exit 0 '3 rounds of 7 steps' 0 /dev/null --check "model_name_or_path=$model" \
     --dataset_name configs/embedded/data/train.jsonl fed.num_rounds=3 --train.max_steps=9 --max_steps 7
 
+# ---- templates
+
+for template in zephyr llama-2; do
+    expect_exit 0 '^memory ' 0 configs/sft.cfg --check --output_dir "$work/check" --template $template
+done
+expect_exit 0 '^memory ' 0 configs/sft.cfg --check --output_dir "$work/check" --template custom \
+    --chat_user 'Q: {}\n' --chat_assistant 'A: {}</s>\n'
+while read -r template; do
+    grep -qF -- "\`$template\`" docs/templates.md || fail "docs/templates.md does not name $template"
+done < <(sed -n 's/^    {"\([^"]*\)",.*/\1/p' src/data/conversation_table.c)
+
 # ---- the effective config
 
 train "$work/first" 0 --dataset_sample 100 --num_clients 3 --sample_clients 2 --num_rounds 1 \
     --batch_size 2 --max_steps 1 --learning_rate 0.123456789 --seed 77 --eval_data "" \
-    --target_modules q_proj,down_proj --local_data_dir '' --hub_model_id 'a "quoted" \name'
+    --target_modules q_proj,down_proj --local_data_dir '' --hub_model_id 'a "quoted" \name' \
+    --chat_user 'U "{}"\n\t\\n'
 diff <(grep -oE '^ +[a-z0-9_]+ = ' "$work/first/config.cfg" | tr -d ' =' | sort) "$work/help" >&2 ||
     fail "config.cfg is not complete"
 expect_exit 0 '^round 1/1' 0 "$work/first/config.cfg" --output_dir "$work/second"

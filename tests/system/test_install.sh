@@ -10,4 +10,6 @@ cd "$prefix/share/fedllm"
 program=$prefix/bin/fedllm_mpi
 expect_exit 0 '^everything is in order' 0 configs/sft.cfg --check
 expect_exit 0 '^everything is in order' 2 configs/sft.cfg --check
+"$prefix/bin/fedllm_data" inspect configs/sft.cfg >"$work/stdout" 2>"$work/stderr" || fail "fedllm_data"
+said "^split     iid: 6 clients"
 [[ ! -e output ]] || fail "--check wrote something"

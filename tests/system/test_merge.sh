@@ -41,6 +41,10 @@ run 2 "$merge" $model none "$work"
 complains 'is there and is not an empty folder'
 run 2 "$merge" $model "$work/nowhere" "$work/out"
 complains 'nowhere'
+for format in nf4 int8; do
+    run 2 "$merge" tests/golden/data/quant/$format none "$work/out"
+    complains "quant/$format/config.json: has a quantization_config"
+done
 [[ ! -e $work/out ]] || fail "a refused merge made its folder"
 
 # ---- a trained adapter -------------------------------------------------------------------------

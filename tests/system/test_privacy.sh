@@ -20,8 +20,11 @@ planned=$(sed -nE 's/.*epsilon ([0-9.]+) at delta .* after all.*/\1/p' "$work/st
 expect_exit 0 "^round 6/6  epsilon $planned at delta 1e-05" 2 "${small[@]}" "${dp[@]}" \
     --output_dir "$work/private"
 ! said 'loss|tokens/s|client [0-9]' || fail "a private run tells of its clients"
-! grep -qE '"(clients|participation|tokens)"|"loss":[^n]' "$work/private/metrics.jsonl" ||
-    fail "metrics.jsonl of a private run tells of its clients"
+keys=$(sed -E 's/:\{[^{}]*\}/:0/g; s/:"[^"]*"/:0/g' "$work/private/metrics.jsonl" | grep -o '"[^"]*"' | sort -u |
+    tr -d '"' | paste -sd ' ')
+[[ $keys == "bytes_down bytes_up event learning_rate loss peak_memory privacy round seconds" ]] ||
+    fail "a private round tells more, or less: $keys"
+! grep -q '"loss":[^n]' "$work/private/metrics.jsonl" || fail "a private round tells its loss"
 printf -v told '%.4g' "$(epsilon "$work/private")"
 [[ $told == "$planned" ]] || fail "epsilon $told in metrics.jsonl, $planned planned"
 [[ $(grep -c '"epsilon":[0-9]' "$work/private/metrics.jsonl") -eq 6 ]] || fail "rounds without epsilon"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The adapter has the same bytes on any number of ranks and threads.
+# The adapter has the same bytes on any number of ranks and threads, and with recomputation.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -35,6 +35,10 @@ done
 
 train "$work/threads" 2 "${small[@]}" --threads 2
 same_result "$work/one" "$work/threads"
+
+# activations kept or computed again
+train "$work/recompute" 3 "${small[@]}" --gradient_checkpointing true
+same_result "$work/one" "$work/recompute"
 
 # more ranks than clients
 train "$work/lonely" 4 "${small[@]}" --sample_clients 1

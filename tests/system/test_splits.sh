@@ -53,6 +53,22 @@ expect_error 'sample_clients = 5 is more than num_clients = 4' 0 configs/sft.cfg
     "${natural[@]}" --num_clients 0 --sample_clients 5
 expect_error 'num_clients = 0' 0 configs/sft.cfg --check --num_clients 0
 
+# the same sites as a folder of files, and as one object {client: [records]}
+mkdir "$work/folder"
+for site in 0 1 2 3; do
+    grep "hospital $site" "$data" | sed 's/, "site".*/}/' >"$work/folder/hospital $site.jsonl"
+done
+# clients come in the order of the file; there site 1 is the first
+for site in 1 2 3 0; do
+    echo "\"hospital $site\": [$(paste -sd, "$work/folder/hospital $site.jsonl")]"
+done | paste -sd, | sed 's/.*/{&}/' >"$work/object.json"
+mv "$work/folder/hospital 0.jsonl" "$work/folder/hospital 4.jsonl"
+for form in folder object.json; do
+    train "$work/of_$form" 0 "${small[@]}" --dataset_name "$work/$form" --split_strategy natural \
+        --num_clients 0
+    same_adapter "$work/natural" "$work/of_$form"
+done
+
 # ---- what the data lacks
 
 expect_error 'sites.jsonl: record 1 has no field "client"' 0 configs/sft.cfg --check \

@@ -20,9 +20,8 @@ static void every_format_is_whole(void **state)
         const char *name = fl_conversation_name(i);
         const fl_conversation *f = fl_conversation_find(name);
         assert_non_null(f);
-        const char *texts[] = {f->system,    f->before_system, f->after_system,
-                               f->user[0],   f->user[1],       f->answer[0],
-                               f->answer[1], f->answer[2],     f->open};
+        const char *texts[] = {f->before_system, f->after_system, f->user[0],   f->user[1],
+                               f->answer[0],     f->answer[1],    f->answer[2], f->open};
         for (size_t k = 0; k < COUNT_OF(texts); k++)
             assert_non_null(texts[k]);
         if (strncmp(f->answer[0], f->open, strlen(f->open)) != 0)
@@ -95,6 +94,13 @@ static void impossible_turns_are_refused(void **state)
     FAILS(fl_conversation_render(&text, &strict, swapped, 0, true, NULL), FL_ERR_INPUT, "in turn");
     FAILS(fl_conversation_render(&text, &strict, system + 1, 1, false, NULL), FL_ERR_INPUT,
           "no place for a system turn");
+    static const fl_turn said[] = {TURN(FL_ROLE_USER, "<tool_response>x</tool_response>"),
+                                   TURN(FL_ROLE_USER, "<tool_response>"), TURN(FL_ROLE_USER, "")};
+    fl_conversation thinking = *f;
+    thinking.thinks = true;
+    FAILS(fl_conversation_render(&text, &thinking, said, 1, true, NULL), FL_ERR_INPUT,
+          "a tool's turn");
+    OK(fl_conversation_render(&text, &thinking, said + 1, 2, true, NULL));
     FAILS(fl_conversation_render(&text, fl_conversation_find("bard"), system, 1, false, NULL),
           FL_ERR_UNSUPPORTED, "web service");
     fl_buf_fini(&text);

