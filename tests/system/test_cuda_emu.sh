@@ -3,6 +3,7 @@
 # number of ranks.  Skipped in builds without the emulation.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" # MPI's own
 
 small=(--dataset_sample 60 --num_clients 3 --sample_clients 2 --num_rounds 1 --save_model_freq 1
     --batch_size 2 --gradient_accumulation_steps 1 --max_steps 2 --seq_length 64 --lora_dropout 0.1
