@@ -17,10 +17,10 @@ losses() {
     grep -o '"loss":[^,}]*' "$1/metrics.jsonl" | cut -d : -f 2
 }
 
-# close_to DIR DIR: the same losses but for 1e-5 of each, at least one of them.
+# close_to DIR DIR [SHARE]: the same losses but for that share of each, at least one of them.
 close_to() {
-    paste -d ' ' <(losses "$1") <(losses "$2") | awk '
-        { d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || !(d <= 1e-5 * $2)) bad = 1 }
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v most="${3:-1e-5}" '
+        { d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || !(d <= most * $2)) bad = 1 }
         END { exit bad || NR == 0 }' || fail "other losses in $1 and $2"
 }
 
@@ -40,6 +40,14 @@ for other in "--load_in_4bit true" "--load_in_8bit true --fed_alg scaffold"; do
     train "$work/emu$other" 0 "${small[@]}" "${extra[@]}" --backend cuda_emu
     close_to "$work/emu$other" "$work/cpu$other"
 done
+
+# operands of products in bf16, which have eight bits of fraction: other numbers, and near
+train "$work/bf16" 0 "${small[@]}" --eval_data= --backend cuda_emu --compute_dtype bfloat16
+close_to "$work/bf16" "$work/one" 0.01
+! cmp -s "$work/one/adapter/adapter_model.safetensors" "$work/bf16/adapter/adapter_model.safetensors" ||
+    fail "compute_dtype changes nothing"
+expect_error 'cpu backend computes in float32 only' 0 configs/sft.cfg --output_dir "$work/none" \
+    --backend cpu --compute_dtype bfloat16
 
 # the same answers
 generate=$(dirname "$program")/fedllm_generate
