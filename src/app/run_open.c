@@ -186,12 +186,35 @@ static fl_status open_all(fl_run *run)
     return FL_OK;
 }
 
+/* The server trains nobody: it leaves the devices alone.  A client's numbers may not depend on
+ * where it is trained, so all ranks that train have the same backend. */
+static fl_status open_backend(fl_run *run)
+{
+    enum { NAME_SIZE = 16 };
+    fl_transport *t = run->transport;
+    int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_node(t).rank : -1;
+    char mine[NAME_SIZE] = "", *all = NULL;
+    fl_status status = fl_backend_open(&run->ops, run->options.run.backend, device);
+    if (status == FL_OK && device >= 0)
+        status = fl_backend_set_compute(run->ops, run->options.run.compute_dtype);
+    if (status == FL_OK && run->hosts_clients) snprintf(mine, sizeof mine, "%s", run->ops->name);
+    fl_status gathered = fl_alloc(&all, (size_t)size, sizeof mine);
+    status = fl_agree(t, gathered != FL_OK ? gathered : status);
+    if (status == FL_OK) status = fl_transport_gather(t, 0, mine, sizeof mine, all);
+    for (int rank = 2; rank < size && fl_transport_rank(t) == 0 && status == FL_OK; rank++)
+        if (strcmp(all + (size_t)rank * sizeof mine, all + sizeof mine) != 0)
+            status = FL_FAIL_VALUE(FL_ERR_USAGE,
+                                   "backend = \"auto\" is %s on rank 1 and %s on rank %d; name one",
+                                   all + sizeof mine, all + (size_t)rank * sizeof mine, rank);
+    fl_free(all);
+    return status;
+}
+
 fl_status fl_run_open(fl_run *run)
 {
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
-    run->ops = fl_backend_find(run->options.run.backend);
-    FL_ASSERT(run->ops);
+    FL_TRY(fl_agree(run->transport, open_backend(run)));
     return fl_agree(run->transport, open_all(run));
 }
 

@@ -267,7 +267,7 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
     if (grads) fl_decoder_backward_layers(d, grads);
     d->keys = NULL;
     *loss = total.sum;
-    return FL_OK;
+    return d->ops->status();
 }
 
 static void store_losses(void *context, int64_t begin, const double *losses, int64_t n)
@@ -283,7 +283,7 @@ fl_status fl_decoder_forward(fl_decoder *d, const fl_tokens_view *tokens,
     if (targets->N == 0) return FL_OK;
     FL_TRY(begin(d, tokens, targets, keys));
     all_losses(d, targets->N, false, store_losses, nll);
-    return FL_OK;
+    return d->ops->status();
 }
 
 fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
@@ -321,5 +321,5 @@ fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const i
         fl_decoder_head(d, d->loss_rows + begin, n);
         d->ops->copy_out(out + (size_t)begin * V, d->logits, (size_t)n * V * sizeof(float));
     }
-    return FL_OK;
+    return d->ops->status();
 }

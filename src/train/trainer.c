@@ -308,7 +308,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
     result->loss = all.counted ? all.loss / (double)all.counted : NAN;
     for (int i = 0; i < FL_MAX_MEASURES; i++)
         result->measures[i] = all.examples ? all.measures[i] / (double)all.examples : NAN;
-    return FL_OK;
+    return t->ops->status();
 }
 
 fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const uint32_t *indices,
