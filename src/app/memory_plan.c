@@ -5,6 +5,7 @@
 #include "fed/lora_server.h"
 #include "fed/participation.h"
 #include "fed/round.h"
+#include "fed/sent.h"
 
 #include <stddef.h>
 

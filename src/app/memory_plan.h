@@ -24,6 +24,7 @@ typedef struct fl_memory_input {
     int64_t shortest; /* seq_length that leaves no example without a token to learn */
     size_t most_examples, eval_items;
     int hosts;        /* training ranks of this node */
+    int trainers;     /* training ranks of the run */
     bool server;      /* rank 0 is on this node, and does not train */
     bool alone;       /* one rank does everything */
     uint64_t process; /* private bytes that a rank holds already: program, MPI, tokenizer, data */

@@ -1,6 +1,7 @@
 /* The memory of a run, held against what its node has before any of it is taken. */
 #include "app/run.h"
 #include "base/machine.h"
+#include "fed/placement.h"
 
 /* The longest sequence that training or an answer can reach. */
 static int64_t longest_sequence(const fl_run *run)
@@ -73,6 +74,7 @@ static fl_memory_input memory_input(fl_run *run)
                           .most_examples = run->most_examples,
                           .eval_items = run->eval_set.count,
                           .hosts = node.ranks - (server ? 1 : 0),
+                          .trainers = fl_placement_hosts(size),
                           .server = server,
                           .alone = size == 1,
                           .process = fl_process_private_bytes()};

@@ -55,7 +55,7 @@ static fl_status allocate(fl_round *r)
     if (r->env.algorithm->extra_sum)
         FL_TRY(fl_arena_alloc(r->arena, &r->extra, count, sizeof *r->extra));
     FL_TRY(fl_arena_alloc(r->arena, &r->y, count, sizeof *r->y));
-    FL_TRY(fl_sent_init(&r->sent, r->env.global));
+    FL_TRY(fl_sent_init(&r->sent, r->env.global, r->method));
     FL_TRY(fl_arena_alloc(r->arena, &r->kept, K, sizeof *r->kept));
     if (r->method->client || fl_round_has_ranks(r))
         FL_TRY(fl_arena_alloc(r->arena, &r->start, count, sizeof *r->start));

@@ -1,10 +1,16 @@
 #include "fed/sent.h"
 
-fl_status fl_sent_init(fl_sent *out, const fl_params *layout)
+size_t fl_sent_bytes(const fl_lora_method *method, size_t count)
+{
+    bool all = fl_lora_sent(method, 0) == FL_FACTORS && fl_lora_sent(method, 1) == FL_FACTORS;
+    return all ? 0 : (1 + FL_MAX_SERVER_STATES) * count * sizeof(float);
+}
+
+fl_status fl_sent_init(fl_sent *out, const fl_params *layout, const fl_lora_method *method)
 {
     *out = (fl_sent){.layout = layout};
-    return fl_alloc(&out->scratch, (1 + FL_MAX_SERVER_STATES) * layout->count,
-                    sizeof *out->scratch);
+    size_t bytes = fl_sent_bytes(method, layout->count);
+    return bytes ? fl_alloc(&out->scratch, bytes, 1) : FL_OK;
 }
 
 void fl_sent_fini(fl_sent *sent)

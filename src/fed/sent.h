@@ -11,11 +11,14 @@ typedef struct fl_sent {
     const fl_params *layout; /* borrowed */
     unsigned down, up;       /* factors of this round */
     size_t down_count, up_count;
-    float *scratch; /* [1 + FL_MAX_SERVER_STATES][layout->count] */
+    float *scratch; /* [1 + FL_MAX_SERVER_STATES][layout->count]; NULL where all of the adapter
+                       travels in every round */
 } fl_sent;
 
 /* layout is borrowed.  Errors: FL_ERR_MEMORY. */
-fl_status fl_sent_init(fl_sent *out, const fl_params *layout);
+fl_status fl_sent_init(fl_sent *out, const fl_params *layout, const fl_lora_method *method);
+/* Bytes that it takes for an adapter of `count` numbers. */
+size_t fl_sent_bytes(const fl_lora_method *method, size_t count);
 void fl_sent_fini(fl_sent *sent); /* accepts a zeroed struct */
 void fl_sent_plan(fl_sent *sent, const fl_lora_method *method, int64_t round);
 
