@@ -110,6 +110,16 @@ same_run() {
     diff <(metrics "$1") <(metrics "$2") >&2 || fail "other numbers in metrics.jsonl"
 }
 
+# list_algorithms: sets $names, every name of fed_alg that --help lists; N of localN is 1.
+list_algorithms() {
+    expect_exit 0 '^  --fed_alg ' 0 --help
+    # "... (default fedavg; one of a, b, localN)", over several lines, up to the next key
+    mapfile -t names < <(sed -n '/^  --fed_alg /,/^  --fed_variant /p' "$work/stdout" |
+        tr -d ' \n' | sed -E 's/.*oneof([a-zN,]+)\).*--fed_variant.*/\1/' | tr ',' '\n' |
+        sed 's/N$/1/')
+    [[ ${#names[@]} -ge 12 ]] || fail "only ${#names[@]} names of fed_alg in --help: ${names[*]}"
+}
+
 # Milliseconds of a clock.
 now() {
     echo $((${EPOCHREALTIME/[.,]/} / 1000))
