@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 import golden_fedalg
 import golden_fedtrain
+import golden_lora
 import golden_sft
 from golden_hand import HandModel
 from golden_io import concat, difference, group, read_json, relative, write_json, write_tensors
@@ -199,6 +200,7 @@ def make_all(out):
         make_fed(out, *case)
     make_fed_train(out)
     write_json(out / "fed_algorithms.json", golden_fedalg.make_cases())
+    write_json(out / "fed_lora.json", golden_lora.make_cases())
     write_json(out / "rng.json", make_rng())
     golden_sft.make_sft(out)
     write_made_with(out)

@@ -79,6 +79,19 @@ expect_error() {
     ! said 'assertion|Sanitizer|runtime error|signal' || fail "more than an error line: $*"
 }
 
+# words_of KEY: what --help lists for it, "... (default a; one of a, b, localN)", with 1 for N.
+words_of() {
+    run 0 --help
+    sed -n "/^  --$1 /,\$p" "$work/stdout" | sed '1!{/^  --/,$d}' | tr -d ' \n' |
+        sed -E 's/.*oneof([a-zN,]+)\).*/\1\n/' | tr ',' '\n' | sed 's/N$/1/'
+}
+
+# list_algorithms: sets $names, every name of fed_alg that --help lists.
+list_algorithms() {
+    mapfile -t names < <(words_of fed_alg)
+    [[ ${#names[@]} -ge 12 ]] || fail "only ${#names[@]} names of fed_alg in --help: ${names[*]}"
+}
+
 # train OUT N ARGUMENT...: a run of $config that must succeed without a warning.
 train() {
     local out=$1 ranks=$2
@@ -99,6 +112,11 @@ metrics() {
         -e 's/"reference":\{[^}]*\}/"reference":0/' "$1/metrics.jsonl"
 }
 
+# numbers DIR: those that must not depend on where a client was trained.
+numbers() {
+    metrics "$1" | sed -E -e 's/"rank":[0-9]+/"rank":0/g' -e 's/"bytes(_[a-z]+)?":[0-9]+/"bytes":0/g'
+}
+
 # same_run DIR DIR: two runs left the same files, bytes and numbers.
 same_run() {
     local file
@@ -108,16 +126,6 @@ same_run() {
         same "$file" "$2/${file#"$1"/}"
     done
     diff <(metrics "$1") <(metrics "$2") >&2 || fail "other numbers in metrics.jsonl"
-}
-
-# list_algorithms: sets $names, every name of fed_alg that --help lists; N of localN is 1.
-list_algorithms() {
-    expect_exit 0 '^  --fed_alg ' 0 --help
-    # "... (default fedavg; one of a, b, localN)", over several lines, up to the next key
-    mapfile -t names < <(sed -n '/^  --fed_alg /,/^  --fed_variant /p' "$work/stdout" |
-        tr -d ' \n' | sed -E 's/.*oneof([a-zN,]+)\).*--fed_variant.*/\1/' | tr ',' '\n' |
-        sed 's/N$/1/')
-    [[ ${#names[@]} -ge 12 ]] || fail "only ${#names[@]} names of fed_alg in --help: ${names[*]}"
 }
 
 # Milliseconds of a clock.

@@ -5,6 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 list_algorithms
+
 tiny=(--dataset_sample 120 --num_clients 4 --sample_clients 2 --num_rounds 2 --batch_size 2
     --max_steps 2 --eval_data "")
 
