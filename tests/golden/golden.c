@@ -147,6 +147,25 @@ fl_train_config golden_train(const golden *g)
     return config;
 }
 
+fl_fed_config golden_fed(const json_t *plan, const json_t *item)
+{
+    const json_t *options = golden_get(plan, "options");
+    return (fl_fed_config){
+        .fed_alg = json_string_value(golden_get(item, "fed_alg")),
+        .fed_variant = json_string_value(golden_get(item, "fed_variant")),
+        .sample_clients = golden_int(plan, "sample_clients"),
+        .prox_mu = golden_real(options, "prox_mu"),
+        .scaffold_eta = golden_real(options, "scaffold_eta"),
+        .feddyn_alpha = golden_real(options, "feddyn_alpha"),
+        .diloco_eta = golden_real(options, "diloco_eta"),
+        .diloco_momentum = golden_real(options, "diloco_momentum"),
+        .fedopt_tau = golden_real(options, "fedopt_tau"),
+        .fedopt_eta = golden_real(options, "fedopt_eta"),
+        .fedopt_beta1 = golden_real(options, "fedopt_beta1"),
+        .fedopt_beta2 = golden_real(options, "fedopt_beta2"),
+    };
+}
+
 void golden_fill(const golden *g, const char *prefix, fl_params *params)
 {
     for (size_t i = 0; i < params->num_params; i++) {

@@ -3,6 +3,7 @@
 #define FL_TESTS_GOLDEN_H
 
 #include "data/example.h"
+#include "fed/fed_config.h"
 #include "io/safetensors.h"
 #include "model/model.h"
 #include "train/objective.h"
@@ -35,6 +36,9 @@ int64_t golden_int(const json_t *object, const char *key);
 fl_lora_config golden_lora(const golden *g, const fl_model_config *config);
 /* The case's optimiser on top of the defaults of a run. */
 fl_train_config golden_train(const golden *g);
+
+/* fed_alg and fed_variant of a case, sample_clients and options of the plan. */
+fl_fed_config golden_fed(const json_t *plan, const json_t *item);
 
 /* Values of the tensors PREFIX.NAME into params (layout given). */
 void golden_fill(const golden *g, const char *prefix, fl_params *params);

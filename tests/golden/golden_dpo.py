@@ -5,6 +5,7 @@ A pair is {"prompt", "chosen", "rejected"}: ids of the parts, without the eos th
 import torch
 from torch.nn.functional import logsigmoid
 
+from golden_hand import HandModel
 from golden_model import IGNORE, PeftReference
 
 EOS, PAD = 2, 0
@@ -83,6 +84,34 @@ class DpoReference(PeftReference):
         loss = self.compare(adapter, batch)[0]
         loss.backward()
         return loss.item(), {name: p.grad.clone() for name, p in self.parameters(adapter).items()}
+
+
+class DpoHand(HandModel):
+    """The same with the decoder written by hand: what the mask hides is left out, its positions stay empty."""
+
+    def __init__(self, folder, lora_scale, rules, dtype=torch.float64):
+        super().__init__(folder, lora_scale, dtype)
+        self.rules = rules
+
+    def log_prob(self, row, adapter):
+        """(summed log-probability, number of tokens)"""
+        seen = [i for i, mask in enumerate(row["mask"]) if mask]
+        logits = self.logits([row["ids"][i] for i in seen], adapter, seen)
+        each, counts = log_probs(logits[None], torch.tensor([[row["labels"][i] for i in seen]]))
+        return each.sum(), counts.sum()
+
+    def log_probs(self, batch, adapter):
+        pairs = [tokenise(pair, self.rules) for pair in batch]
+        rows = [self.log_prob(row, adapter) for part in zip(*pairs) for row in part]
+        return tuple(torch.stack(column) for column in zip(*rows))
+
+    def loss_and_grads(self, adapter, batch):
+        leaves = {name: w.detach().to(self.dtype, copy=True).requires_grad_() for name, w in adapter.items()}
+        policy, lengths = self.log_probs(batch, leaves)
+        with torch.no_grad():
+            reference, _ = self.log_probs(batch, {})
+        loss, _ = loss_of(self.rules, policy, reference, lengths)
+        return loss.item(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
 
 
 def random_pairs(stream, count, shortest=4, longest=14, vocab=160):

@@ -1,14 +1,15 @@
-"""Federated algorithms written out in NumPy, double precision, with clients that are formulas.
+"""Federated algorithms written out in NumPy, double precision, and clients that are formulas.
 
-Client k descends the gradient h_k (y - b_k) plus a term that changes from step to step, by plain SGD, a number of
-steps of its own. Everything about it is a fraction with a small power of two below, so that C has the same values.
 `run` is a transcription of spec formulas: one branch per algorithm, nothing shared with the C code but names.
+Client k of `Formulas` descends the gradient h_k (y - b_k) plus a term that changes from step to step, by plain SGD,
+a number of steps of its own. Everything about it is a fraction with a small power of two below, so that C has the
+same values. The clients of golden_fedtrain.py train a model.
 """
 import random
 
 import numpy as np
 
-COUNT, CLIENTS, SAMPLED, ROUNDS, SEED = 24, 7, 3, 3, 5
+COUNT, SAMPLED, ROUNDS, SEED = 24, 3, 3, 5
 RECORDS = [10, 1, 7, 30, 12, 9, 8]
 STEPS = [1, 4, 2, 5, 3, 1, 4]
 RATES = [0.125, 0.0625, 0.09375]
@@ -37,31 +38,34 @@ def start():
     return ((9 * INDEX) % 17) / 16 - 0.5
 
 
-def participants(alg, variant, t):
+def participants(alg, variant, t, world):
     if alg.startswith("local"):
         return [int(alg[5:])]
-    random.seed(t if variant == "openfedllm" else (SEED << 32) + t)
-    return sorted(random.sample(range(CLIENTS), SAMPLED))
+    random.seed(t if variant == "openfedllm" else (world.seed << 32) + t)
+    return sorted(random.sample(range(len(world.records)), world.sampled))
 
 
-def descend(alg, k, w, lr, c, state):
-    """Local training -> the client's result."""
-    y = w.copy()
-    for step in range(STEPS[k]):
-        g = gradient(k, step, y)
-        if alg == "fedprox":
-            g = g + OPTIONS["prox_mu"] * (y - w)
-        if alg == "feddyn":
-            g = g - state + OPTIONS["feddyn_alpha"] * (y - w)
-        y = y - lr * g
-        if alg == "scaffold":
-            y = y - lr * (c - state)
-    return y
+class Formulas:
+    """Clients that are formulas; `run` says what a world is."""
+    seed, sampled, records, rates, options, start = SEED, SAMPLED, RECORDS, RATES, OPTIONS, start()
+
+    def descend(self, alg, variant, t, k, w, c, state):
+        y, lr = w.copy(), self.rates[t]
+        for step in range(STEPS[k]):
+            g = gradient(k, step, y)
+            if alg == "fedprox":
+                g = g + self.options["prox_mu"] * (y - w)
+            if alg == "feddyn":
+                g = g - state + self.options["feddyn_alpha"] * (y - w)
+            y = y - lr * g
+            if alg == "scaffold":
+                y = y - lr * (c - state)
+        return y, STEPS[k]
 
 
-def adaptive(alg, variant, t, m, v, d):
+def adaptive(alg, variant, t, m, v, d, options):
     """New m and v of FedAdagrad, FedYogi and FedAdam."""
-    b1, b2 = OPTIONS["fedopt_beta1"], OPTIONS["fedopt_beta2"]
+    b1, b2 = options["fedopt_beta1"], options["fedopt_beta2"]
     if alg == "fedadagrad":
         return d, v + d**2
     m = d if variant == "openfedllm" and t == 0 else b1 * m + (1 - b1) * d
@@ -71,27 +75,32 @@ def adaptive(alg, variant, t, m, v, d):
     return m, b2 * v + (1 - b2) * s**2
 
 
-def run(alg, variant):
-    """-> (adapter after each round, server states by name at the end, {client: state at the end})."""
-    o, w, after = OPTIONS, start(), []
-    m, c, h = np.zeros(COUNT), np.zeros(COUNT), np.zeros(COUNT)
-    v = np.full(COUNT, o["fedopt_tau"]**2)
+def run(alg, variant, world):
+    """-> (adapter after each round, server states by name at the end, {client: state at the end}).
+
+    world: `start`, `rates` of the rounds, `records` of the clients, how many are `sampled`, `seed`, `options`, and
+    `descend`, which trains client k -> (its result, its steps).
+    """
+    o, w, after, records = world.options, world.start, [], world.records
+    m, c, h = (np.zeros(len(w)) for _ in range(3))
+    v = np.full(len(w), o["fedopt_tau"]**2)
     states = {}
-    for t, lr in enumerate(RATES):
-        chosen = participants(alg, variant, t)
-        old = {k: states.get(k, np.zeros(COUNT)) for k in chosen}
-        ys = {k: descend(alg, k, w, lr, c, old[k]) for k in chosen}
-        total = sum(RECORDS[k] for k in chosen)
-        p = {k: RECORDS[k] / total for k in chosen}
+    for t, lr in enumerate(world.rates):
+        chosen = participants(alg, variant, t, world)
+        old = {k: states.get(k, np.zeros(len(w))) for k in chosen}
+        trained = {k: world.descend(alg, variant, t, k, w, c, old[k]) for k in chosen}
+        ys, steps = {k: y for k, (y, _) in trained.items()}, {k: count for k, (_, count) in trained.items()}
+        total = sum(records[k] for k in chosen)
+        p = {k: records[k] / total for k in chosen}
         weighted = sum(p[k] * (ys[k] - w) for k in chosen)
         uniform = sum(ys[k] - w for k in chosen) / len(chosen)
         if alg in ("fedavg", "fedprox") or alg.startswith("local"):
             w = sum(p[k] * ys[k] for k in chosen)
         elif alg == "scaffold":
             for k in chosen:
-                states[k] = old[k] - c + (w - ys[k]) / (STEPS[k] * lr)
+                states[k] = old[k] - c + (w - ys[k]) / (steps[k] * lr)
             w = w + (weighted if variant == "openfedllm" else o["scaffold_eta"] * uniform)
-            c = c + sum(states[k] - old[k] for k in chosen) / CLIENTS
+            c = c + sum(states[k] - old[k] for k in chosen) / len(records)
         elif alg == "fedavgm":
             b = o["fedopt_beta1"]
             if variant == "openfedllm":
@@ -100,16 +109,16 @@ def run(alg, variant):
                 m = b * m + weighted
             w = w + m
         elif alg in ("fedadagrad", "fedyogi", "fedadam"):
-            m, v = adaptive(alg, variant, t, m, v, uniform)
+            m, v = adaptive(alg, variant, t, m, v, uniform, o)
             w = w + o["fedopt_eta"] * m / (np.sqrt(v) + o["fedopt_tau"])
         elif alg == "fednova":
-            tau_eff = sum(p[k] * STEPS[k] for k in chosen)
-            w = w - tau_eff * sum(p[k] * (w - ys[k]) / STEPS[k] for k in chosen)
+            tau_eff = sum(p[k] * steps[k] for k in chosen)
+            w = w - tau_eff * sum(p[k] * (w - ys[k]) / steps[k] for k in chosen)
         elif alg == "feddyn":
             a = o["feddyn_alpha"]
             for k in chosen:
                 states[k] = old[k] - a * (ys[k] - w)
-            h = h - a * sum(ys[k] - w for k in chosen) / CLIENTS
+            h = h - a * sum(ys[k] - w for k in chosen) / len(records)
             w = sum(ys[k] for k in chosen) / len(chosen) - h / a
         elif alg == "diloco":
             b = o["diloco_momentum"]
@@ -123,13 +132,13 @@ def run(alg, variant):
 
 def make_cases():
     """Everything that fed_algorithms.json holds."""
-    cases = []
+    cases, world = [], Formulas()
     for alg in ALGORITHMS:
         for variant in VARIANTS:
-            after, server, clients = run(alg, variant)
+            after, server, clients = run(alg, variant, world)
             cases.append({"fed_alg": alg, "fed_variant": variant, "rounds": [w.tolist() for w in after],
-                          "participants": [participants(alg, variant, t) for t in range(ROUNDS)],
+                          "participants": [participants(alg, variant, t, world) for t in range(ROUNDS)],
                           "server": {name: state.tolist() for name, state in server.items()},
                           "clients": {str(k): state.tolist() for k, state in clients.items()}})
-    return {"count": COUNT, "num_clients": CLIENTS, "sample_clients": SAMPLED, "seed": SEED, "records": RECORDS,
+    return {"count": COUNT, "num_clients": len(RECORDS), "sample_clients": SAMPLED, "seed": SEED, "records": RECORDS,
             "steps": STEPS, "learning_rates": RATES, "options": OPTIONS, "start": start().tolist(), "cases": cases}

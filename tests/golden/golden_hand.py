@@ -17,11 +17,11 @@ def rmsnorm(x, weight, eps):
     return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
 
 
-def rope(x, theta):
+def rope(x, theta, positions):
     """Rotates x[T,H,D]; the pair of element d is d + D/2."""
-    length, _, dim = x.shape
+    dim = x.shape[-1]
     frequency = theta ** (-torch.arange(0, dim, 2, dtype=x.dtype) / dim)
-    angle = torch.outer(torch.arange(length, dtype=x.dtype), frequency)[:, None, :]
+    angle = torch.outer(torch.tensor(positions, dtype=x.dtype), frequency)[:, None, :]
     low, high = x[..., : dim // 2], x[..., dim // 2:]
     return torch.cat([low * angle.cos() - high * angle.sin(), high * angle.cos() + low * angle.sin()], -1)
 
@@ -56,26 +56,27 @@ class HandModel:
         scale = self.scale(module, len(a)) if callable(self.scale) else self.scale
         return y + scale * (x @ a.T) @ b.T
 
-    def attention(self, x, module, adapter):
+    def attention(self, x, module, adapter, positions):
         config, length = self.config, x.shape[0]
         theta = config["rope_parameters"]["rope_theta"]
         q, k, v = (self.linear(x, f"{module}.{name}_proj", adapter).reshape(length, -1, config["head_dim"])
                    for name in "qkv")
-        return self.linear(attend(rope(q, theta), rope(k, theta), v), module + ".o_proj", adapter)
+        return self.linear(attend(rope(q, theta, positions), rope(k, theta, positions), v), module + ".o_proj", adapter)
 
     def mlp(self, x, module, adapter):
         gate = self.linear(x, module + ".gate_proj", adapter)
         up = self.linear(x, module + ".up_proj", adapter)
         return self.linear(gate * torch.sigmoid(gate) * up, module + ".down_proj", adapter)
 
-    def logits(self, ids, adapter):
-        """ids: list of T -> [T,V]."""
+    def logits(self, ids, adapter, positions=None):
+        """ids, positions (None: from 0 on): list of T -> [T,V]."""
         eps, base = self.config["rms_norm_eps"], self.base
+        positions = positions or list(range(len(ids)))
         x = base["model.embed_tokens.weight"][torch.tensor(ids)]
         for index in range(self.config["num_hidden_layers"]):
             layer = f"model.layers.{index}"
             h = rmsnorm(x, base[layer + ".input_layernorm.weight"], eps)
-            x = x + self.attention(h, layer + ".self_attn", adapter)
+            x = x + self.attention(h, layer + ".self_attn", adapter, positions)
             h = rmsnorm(x, base[layer + ".post_attention_layernorm.weight"], eps)
             x = x + self.mlp(h, layer + ".mlp", adapter)
         head = base.get("lm_head.weight", base["model.embed_tokens.weight"])

@@ -26,6 +26,10 @@ def write_json(path, value):
     pathlib.Path(path).write_text(dump(value) + "\n", encoding="ascii")
 
 
+def read_json(path):
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
 def write_tensors(path, **groups):
     """Writes each group (a dict or one tensor) under its own prefix: `group.name` or `group`."""
     flat = {}
@@ -35,6 +39,11 @@ def write_tensors(path, **groups):
         else:
             flat[prefix] = group
     save_file({name: tensor.detach().contiguous().clone() for name, tensor in flat.items()}, path)
+
+
+def group(tensors, prefix):
+    """The opposite of write_tensors, for one group."""
+    return {name[len(prefix) + 1:]: w for name, w in tensors.items() if name.startswith(prefix + ".")}
 
 
 def relative(a, b):
@@ -75,4 +84,4 @@ def difference(path_a, path_b):
         return float("inf")
     if str(path_a).endswith(".safetensors"):
         return difference_tensors(path_a, path_b)
-    return difference_values(*(json.loads(pathlib.Path(p).read_text()) for p in (path_a, path_b)))
+    return difference_values(*(read_json(p) for p in (path_a, path_b)))

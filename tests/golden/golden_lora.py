@@ -148,7 +148,7 @@ def run(method, mixed):
     w, own, rounds = start(), {}, []
     side = [np.zeros(shape) for shape in SHAPES]
     for t, lr in enumerate(fed.RATES):
-        chosen = fed.participants("fedavg", "paper", t)
+        chosen = fed.participants("fedavg", "paper", t, fed.Formulas)
         p = np.array([fed.RECORDS[k] for k in chosen]) / sum(fed.RECORDS[k] for k in chosen)
         ys, scales = [], []
         for k in chosen:
@@ -173,5 +173,5 @@ def make_cases():
         rounds, kept = run(method, mixed)
         cases.append({"method": method, "client_ranks": CLIENT_RANKS if mixed else [], "rounds": rounds, "kept": kept})
     return {"rank": RANK, "shapes": [list(s) for s in SHAPES], "scale": ALPHA_SCALE, "tau": TAU, "seed": SEED,
-            "num_clients": fed.CLIENTS, "sample_clients": fed.SAMPLED, "records": fed.RECORDS, "steps": fed.STEPS,
+            "num_clients": len(fed.RECORDS), "sample_clients": fed.SAMPLED, "records": fed.RECORDS, "steps": fed.STEPS,
             "learning_rates": fed.RATES, "start": start().tolist(), "cases": cases}

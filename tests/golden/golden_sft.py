@@ -9,7 +9,7 @@ import random
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from golden_io import write_json
+from golden_io import read_json, write_json
 
 SEED, IGNORE = 5001, -100
 EMBEDDED = pathlib.Path(__file__).resolve().parents[2] / "configs" / "embedded"
@@ -24,10 +24,6 @@ TEMPLATES = {
 # that the tokenizer puts before any text, then the newline (alpaca) or the boundary joined to the first letters
 # (vicuna). The reference drops these two and looks for the rest; `verify_key` makes sure that the rest is found.
 DROPPED = 2
-
-
-def read_json(path):
-    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
 class Sft:

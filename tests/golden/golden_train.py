@@ -85,30 +85,29 @@ def weighted_mean(adapters, weights):
 
 
 def fed_round(model, adapter, clients, plan, t):
-    """One round of FedAvg, all clients taking part -> (new adapter, record of the round)."""
+    """One round of FedAvg, all clients taking part -> (new adapter, reports of the clients)."""
     lr, size = cosine(t, plan["num_rounds"], plan["learning_rate"]), plan["batch_size"]
-    record = {"t": t, "lr": lr, "subsample": [], "step_losses": [], "grad_norms": [], "client_losses": []}
-    trained = []
-    for samples in clients:
+    reports, trained = [], []
+    for k, samples in enumerate(clients):
         rows = subsample(t, len(samples), size * plan["gradient_accumulation_steps"] * plan["max_steps"])
         drawn = [samples[row] for row in rows]
         batches = [drawn[i:i + size] for i in range(0, len(drawn), size)]
-        result, losses, norms = train(model, adapter, batches, plan["gradient_accumulation_steps"], lr)
+        result, losses, _ = train(model, adapter, batches, plan["gradient_accumulation_steps"], lr)
         trained.append(result)
-        record["subsample"].append(rows)
-        record["step_losses"].append(losses)
-        record["grad_norms"].append(norms)
-        record["client_losses"].append(sum(losses) / len(losses))
+        reports.append({"client": k, "subsample": rows, "loss": sum(losses) / len(losses)})
     total = sum(len(samples) for samples in clients)
-    record["weights"] = [len(samples) / total for samples in clients]
-    return weighted_mean(trained, record["weights"]), record
+    return weighted_mean(trained, [len(samples) / total for samples in clients]), reports
 
 
 def federate(model, initial, clients, plan):
-    """-> (list of the global adapter after each round, list of round records)."""
-    adapter, adapters, records = initial, [], []
+    """-> (list of the global adapter after each round, list of the rounds' reports)."""
+    adapter, adapters, rounds = initial, [], []
     for t in range(plan["num_rounds"]):
-        adapter, record = fed_round(model, adapter, clients, plan, t)
+        adapter, reports = fed_round(model, adapter, clients, plan, t)
         adapters.append(adapter)
-        records.append(record)
-    return adapters, records
+        rounds.append(reports)
+    return adapters, rounds
+
+
+def losses_of(rounds):
+    return [report["loss"] for reports in rounds for report in reports]

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the golden files of DPO: losses, rewards and LoRA gradients, optimiser steps, rounds of four algorithms.
+"""Makes the golden files of DPO: losses, rewards and LoRA gradients, optimiser steps, rounds of every algorithm.
 
     python3 make_dpo_golden.py              writes data/dpo_*
     python3 make_dpo_golden.py --check      makes them again and compares with the committed files
+    python3 make_dpo_golden.py --noise      prints how far the rounds are from exact arithmetic
     python3 make_dpo_golden.py --trl        compares the losses with those of the installed TRL, where it has them
 
 The base is data/model (make_golden.py); golden_dpo.py holds the losses. Everything runs in fp32 on one CPU thread.
@@ -20,10 +21,10 @@ import torch
 import transformers
 
 import golden_fedtrain
-from golden_dpo import DEFAULTS, DpoReference, awkward_pairs, log_probs, random_pairs, stack, tokenise
+from golden_dpo import DEFAULTS, DpoHand, DpoReference, awkward_pairs, log_probs, random_pairs, stack, tokenise
 from golden_io import concat, difference, write_json, write_tensors
 from golden_model import ALL, LORA_ALPHA, LORA_R, QV, initial_adapter, random_adapter
-from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, train
+from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, losses_of, train
 
 HERE = pathlib.Path(__file__).resolve().parent
 SEED, TOLERANCE = 6007, 1e-4
@@ -32,7 +33,7 @@ LOSSES = ["dpo", "cdpo", "ipo"]
 STEPS, MICRO_BATCH, LEARNING_RATE = 10, 4, 1e-3
 BETA = 0.15  # of steps and rounds: some of the steps are clipped
 CLIENT_SIZES = [9, 12, 17]
-NAMES = [f"dpo_loss_{loss}" for loss in LOSSES] + ["dpo_steps", "dpo_fed", "dpo_fedprox", "dpo_scaffold", "dpo_feddyn"]
+NAMES = [f"dpo_loss_{loss}" for loss in LOSSES] + ["dpo_steps", "dpo_fed", "fedtrain_dpo"]
 FILES = [f"{name}.{kind}" for name in NAMES for kind in ("json", "safetensors")]
 
 
@@ -78,36 +79,48 @@ def make_steps(out):
     print(f"dpo_steps: losses {losses[0]:.4f} .. {losses[-1]:.4f}, norms", *(f"{norm:.3f}" for norm in norms))
 
 
-def make_rounds(out, name, accum, options):
-    """Three rounds: FedAvg with all clients, or an algorithm with two of three."""
+def make_fed(out):
+    """Three rounds of FedAvg with all clients."""
     rules = {**DEFAULTS, "beta": BETA}
-    model = DpoReference(HERE / "data/model", QV, rules)
-    plan = {"num_rounds": 3, "batch_size": 2, "gradient_accumulation_steps": accum, "max_steps": 4 // accum,
-            "learning_rate": LEARNING_RATE, "lr_min": LR_MIN, **options}
-    stream = numpy.random.default_rng(SEED + 4)
-    clients = [random_pairs(stream, n) for n in CLIENT_SIZES]
-    initial, groups = initial_adapter(model.shapes(), SEED + 5), {}
-    if "fed_alg" in options:
-        adapters, rounds, groups["server"] = golden_fedtrain.federate(model, initial, clients, plan)
-    else:
-        adapters, rounds = federate(model, initial, clients, plan)
-    groups.update({f"round{i + 1}": adapter for i, adapter in enumerate(adapters)})
-    write_tensors(out / f"{name}.safetensors", adapter=initial, **groups)
-    write_json(out / f"{name}.json", {
+    model, stream = DpoReference(HERE / "data/model", QV, rules), numpy.random.default_rng(SEED + 4)
+    plan = {"num_rounds": 3, "batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 4,
+            "learning_rate": LEARNING_RATE, "lr_min": LR_MIN}
+    clients, initial = [random_pairs(stream, n) for n in CLIENT_SIZES], initial_adapter(model.shapes(), SEED + 5)
+    adapters, rounds = federate(model, initial, clients, plan)
+    groups = {f"round{i + 1}": adapter for i, adapter in enumerate(adapters)}
+    write_tensors(out / "dpo_fed.safetensors", adapter=initial, **groups)
+    write_json(out / "dpo_fed.json", {
         "lora": lora_config(QV), "optimizer": optimizer_config(), "dpo": rules, "plan": plan, "rounds": rounds,
         "clients": [{"n": len(pairs), "samples": pairs} for pairs in clients]})
-    for record in rounds:
-        print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
+    print(f"dpo_fed: losses", *(f"{loss:.4f}" for loss in losses_of(rounds)))
+
+
+def make_fed_train(out):
+    """Three rounds of every algorithm, two of four clients in each."""
+    rules = {**DEFAULTS, "beta": BETA}
+    model = DpoReference(HERE / "data/model", golden_fedtrain.TARGETS, rules)
+    stream = numpy.random.default_rng(SEED + 6)
+    clients = [random_pairs(stream, n) for n in golden_fedtrain.CLIENT_SIZES]
+    golden_fedtrain.write(out, "fedtrain_dpo", model, initial_adapter(model.shapes(), SEED + 7), clients, {
+        "lora": lora_config(golden_fedtrain.TARGETS), "optimizer": optimizer_config(), "dpo": rules})
+
+
+def noise(data):
+    """As make_golden.py --noise, for fedtrain_dpo."""
+    rules, scale = {**DEFAULTS, "beta": BETA}, LORA_ALPHA / LORA_R
+    exact, second = (golden_fedtrain.noise(DpoHand(data / "model", scale, rules, dtype), data, "fedtrain_dpo")
+                     for dtype in (torch.float64, torch.float32))
+    print("| all together / worst tensor | against double precision | against fp32, unpadded |\n|---|---|---|")
+    for label in exact:
+        print(f"| {label} | {exact[label]} | {second[label]} |")
 
 
 def make_all(out):
     for loss in LOSSES:
         make_loss(out, loss)
     make_steps(out)
-    make_rounds(out, "dpo_fed", 1, {})
-    for alg, _, accum, options in golden_fedtrain.CASES:
-        make_rounds(out, f"dpo_{alg}", accum,
-                    {"fed_alg": alg, "sample_clients": golden_fedtrain.SAMPLED, **options})
+    make_fed(out)
+    make_fed_train(out)
     for name in FILES:
         (out / name).chmod(0o644)  # the writer leaves tensors readable by the owner alone
 
@@ -161,6 +174,7 @@ def check():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="make again elsewhere and compare")
+    parser.add_argument("--noise", action="store_true", help="print the fp32 error table")
     parser.add_argument("--trl", action="store_true", help="compare with the installed TRL")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -170,6 +184,9 @@ def main():
     warnings.simplefilter("ignore", FutureWarning)
     if options.trl:
         return 0 if compare_with_trl() else 1
+    if options.noise:
+        noise(HERE / "data")
+        return 0
     if options.check:
         return 0 if check() else 1
     make_all(HERE / "data")

@@ -31,18 +31,18 @@ import golden_fedtrain
 import golden_lora
 import golden_sft
 from golden_hand import HandModel
-from golden_io import concat, difference, relative, write_json, write_tensors
+from golden_io import concat, difference, group, read_json, relative, write_json, write_tensors
 from golden_model import (ALL, LORA_ALPHA, LORA_R, MODEL_SEED, QV, SHARDED_SEED, PeftReference, initial_adapter,
                           load_base, make_model, make_sharded_model, random_adapter, random_sequence, real_logits)
 from golden_rng import make_rng
-from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, train
+from golden_train import BETA1, BETA2, EPS, LR_MIN, MAX_GRAD_NORM, federate, losses_of, train
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGETS = {"qv": QV, "all": ALL}
 # Ranks and alphas of single modules.  Several expressions fit layer 1's q_proj; the first one counts.
 PATTERNS = {"rank_pattern": {r"layers\.1\.self_attn\.q_proj": 2, "q_proj": 6, r"mlp\.(gate|up)_proj": 3},
             "alpha_pattern": {r"layers\.[02]\.self_attn\.v_proj": 5, "(q|v)_proj": 10}}
-SEEDS = {"model": MODEL_SEED, "model_sharded": SHARDED_SEED, "forward": 2001, "steps": 3031, "fed": 4079,
+SEEDS = {"model": MODEL_SEED, "model_sharded": SHARDED_SEED, "forward": 2001, "steps": 3031, "fed": 4079, "fedtrain": 4093,
          "sft": golden_sft.SEED}
 LEARNING_RATE, STEPS, MICRO_BATCH = 1e-3, 10, 4
 STEP_CASES = [("steps_qv", "qv", 1), ("steps_all", "all", 1), ("steps_all_accum2", "all", 2)]
@@ -52,8 +52,8 @@ OTHERS = {"generate"}  # files in data/ that another script makes
 TOLERANCE = 1e-4  # of --check: another processor sums in another order
 
 
-def lora_config(kind):
-    return {"r": LORA_R, "lora_alpha": LORA_ALPHA, "target_modules": TARGETS.get(kind, ALL), "lora_dropout": 0.0}
+def lora_config(targets):
+    return {"r": LORA_R, "lora_alpha": LORA_ALPHA, "target_modules": targets, "lora_dropout": 0.0}
 
 
 def optimizer_config():
@@ -114,7 +114,7 @@ def make_forward(out, kind, more=None, scale=LORA_ALPHA / LORA_R):
     sums = [hand.nll(s, {n: w.double() for n, w in adapter.items()}) for s in batch]
     write_tensors(out / f"{name}.safetensors", adapter=adapter, grad=grads, logits=logits)
     write_json(out / f"{name}.json", {
-        "lora": {**lora_config(kind), **more}, "loss": loss, "grad_norm": concat(grads).norm().item(),
+        "lora": {**lora_config(TARGETS.get(kind, ALL)), **more}, "loss": loss, "grad_norm": concat(grads).norm().item(),
         "nll_sum": [float(s) for s, _ in sums], "n_targets": [n for _, n in sums], "sequences": batch})
     print(f"{name}: loss {loss:.6f}, gradient norm {concat(grads).norm().item():.4f}")
 
@@ -136,7 +136,7 @@ def make_steps(out, name, kind, accum):
     verify_clipping(name, norms)
     write_tensors(out / f"{name}.safetensors", adapter=initial, final=final)
     write_json(out / f"{name}.json", {
-        "lora": lora_config(kind), "optimizer": optimizer_config(), "learning_rate": LEARNING_RATE,
+        "lora": lora_config(TARGETS[kind]), "optimizer": optimizer_config(), "learning_rate": LEARNING_RATE,
         "gradient_accumulation_steps": accum, "losses": losses, "grad_norms": norms, "batches": batches})
 
 
@@ -154,26 +154,17 @@ def make_fed(out, name, kind, accum):
     groups = {f"round{i + 1}": adapter for i, adapter in enumerate(adapters)}
     write_tensors(out / f"{name}.safetensors", adapter=initial, **groups)
     write_json(out / f"{name}.json", {
-        "lora": lora_config(kind), "optimizer": optimizer_config(), "plan": plan, "rounds": rounds,
+        "lora": lora_config(TARGETS[kind]), "optimizer": optimizer_config(), "plan": plan, "rounds": rounds,
         "clients": [{"n": len(samples), "samples": samples} for samples in clients]})
-    for record in rounds:
-        print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
+    print(f"{name}: losses", *(f"{loss:.4f}" for loss in losses_of(rounds)))
 
 
-def make_fed_train(out, alg, kind, accum, options):
-    """Three rounds of an algorithm that changes local training, two of three clients in each."""
-    name, model = f"fed_{alg}", PeftReference(out / "model", TARGETS[kind])
-    plan = {**fed_plan(accum), "fed_alg": alg, "sample_clients": golden_fedtrain.SAMPLED, **options}
-    clients = random_clients(numpy.random.default_rng(SEEDS["fed"]))
-    initial = initial_adapter(model.shapes(), SEEDS["fed"])
-    adapters, rounds, server = golden_fedtrain.federate(model, initial, clients, plan)
-    groups = {f"round{i + 1}": adapter for i, adapter in enumerate(adapters)}
-    write_tensors(out / f"{name}.safetensors", adapter=initial, server=server, **groups)
-    write_json(out / f"{name}.json", {
-        "lora": lora_config(kind), "optimizer": optimizer_config(), "plan": plan, "rounds": rounds,
-        "clients": [{"n": len(samples), "samples": samples} for samples in clients]})
-    for record in rounds:
-        print(f"{name}: round {record['t'] + 1} losses", *(f"{loss:.4f}" for loss in record["client_losses"]))
+def make_fed_train(out):
+    """Three rounds of every algorithm, two of four clients in each."""
+    model, stream = PeftReference(out / "model", golden_fedtrain.TARGETS), numpy.random.default_rng(SEEDS["fedtrain"])
+    clients = [random_samples(stream, n) for n in golden_fedtrain.CLIENT_SIZES]
+    golden_fedtrain.write(out, "fedtrain_sft", model, initial_adapter(model.shapes(), SEEDS["fedtrain"]), clients, {
+        "lora": lora_config(golden_fedtrain.TARGETS), "optimizer": optimizer_config()})
 
 
 def make_sharded(out):
@@ -207,8 +198,7 @@ def make_all(out):
         make_steps(out, *case)
     for case in FED_CASES:
         make_fed(out, *case)
-    for case in golden_fedtrain.CASES:
-        make_fed_train(out, *case)
+    make_fed_train(out)
     write_json(out / "fed_algorithms.json", golden_fedalg.make_cases())
     write_json(out / "fed_lora.json", golden_lora.make_cases())
     write_json(out / "rng.json", make_rng())
@@ -225,7 +215,7 @@ def check(committed):
         fresh = pathlib.Path(folder)
         make_all(fresh)
         names = {p.relative_to(root) for root in (fresh, committed) for p in root.rglob("*")
-                 if p.suffix and p.stem not in OTHERS and not p.stem.startswith("dpo_")}
+                 if p.suffix and p.stem not in OTHERS and "dpo" not in p.stem}
         for name in sorted(names):
             apart = difference(committed / name, fresh / name)
             worst = max(worst, apart)
@@ -236,10 +226,6 @@ def check(committed):
 
 def moved(adapter, initial):
     return {name: w.double() - initial[name].double() for name, w in adapter.items()}
-
-
-def group(tensors, prefix):
-    return {name[len(prefix) + 1:]: w for name, w in tensors.items() if name.startswith(prefix + ".")}
 
 
 def apart(golden, again):
@@ -267,7 +253,7 @@ def noise_forward(data, hand, kind):
 
 
 def noise_steps(data, hand, name, accum):
-    tensors, stored = load_file(data / f"{name}.safetensors"), golden_sft.read_json(data / f"{name}.json")
+    tensors, stored = load_file(data / f"{name}.safetensors"), read_json(data / f"{name}.json")
     initial = group(tensors, "adapter")
     final, losses, norms = train(hand, initial, stored["batches"], accum, LEARNING_RATE)
     return {f"{name}: losses": apart_list(stored["losses"], losses),
@@ -276,27 +262,12 @@ def noise_steps(data, hand, name, accum):
 
 
 def noise_fed(data, hand, name):
-    tensors, stored = load_file(data / f"{name}.safetensors"), golden_sft.read_json(data / f"{name}.json")
+    tensors, stored = load_file(data / f"{name}.safetensors"), read_json(data / f"{name}.json")
     initial = group(tensors, "adapter")
     adapters, rounds = federate(hand, initial, [c["samples"] for c in stored["clients"]], stored["plan"])
-    golden, again = ([r["client_losses"] for r in records] for records in (stored["rounds"], rounds))
-    cells = {f"{name}: client losses": apart_list(golden, again)}
+    cells = {f"{name}: client losses": apart_list(losses_of(stored["rounds"]), losses_of(rounds))}
     for i, adapter in enumerate(adapters, 1):
         cells.update(noise_run(f"{name}: round {i}", initial, group(tensors, f"round{i}"), adapter))
-    return cells
-
-
-def noise_fed_train(data, hand, alg):
-    name = f"fed_{alg}"
-    tensors, stored = load_file(data / f"{name}.safetensors"), golden_sft.read_json(data / f"{name}.json")
-    initial, samples = group(tensors, "adapter"), [c["samples"] for c in stored["clients"]]
-    adapters, rounds, server = golden_fedtrain.federate(hand, initial, samples, stored["plan"])
-    golden, again = ([x for r in records for x in r["client_losses"]] for records in (stored["rounds"], rounds))
-    cells = {f"{name}: client losses": apart_list(golden, again)}
-    for i, adapter in enumerate(adapters, 1):
-        cells.update(noise_run(f"{name}: round {i}", initial, group(tensors, f"round{i}"), adapter))
-    if alg != "fedprox":
-        cells[f"{name}: server state"] = apart(group(tensors, "server"), server)
     return cells
 
 
@@ -309,8 +280,7 @@ def replay(data, dtype):
         cells.update(noise_steps(data, hand, name, accum))
     for name, _, _ in FED_CASES:
         cells.update(noise_fed(data, hand, name))
-    for alg, *_ in golden_fedtrain.CASES:
-        cells.update(noise_fed_train(data, hand, alg))
+    cells.update(golden_fedtrain.noise(hand, data, "fedtrain_sft"))
     return cells
 
 

@@ -2,14 +2,18 @@
  *
  * Limits: as for SFT (README.md), relative to what is compared; log-probabilities are sums over up
  * to 28 tokens. */
+#include "base/json.h"
+#include "data/pairs_build.h"
 #include "golden/golden.h"
 #include "train/trainer.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -49,6 +53,70 @@ static void pairs_are_those_of_trl(void **state)
     golden_data_fini(&data);
     golden_close(&g);
 }
+
+/* ---- from text ----------------------------------------------------------------------------------
+ */
+
+/* A data set file of its own, as the kinds of records differ. */
+static fl_dataset *load_records(const char *folder, const json_t *records)
+{
+    const fl_dataset_options options = {.dpo_compat = true};
+    char path[64];
+    snprintf(path, sizeof path, "%s/records.json", folder);
+    assert_int_equal(json_dump_file(records, path, JSON_COMPACT), 0);
+    fl_dataset *dataset;
+    OK(fl_dataset_load(&dataset, path, &options));
+    assert_int_equal(dataset->count, json_array_size(records));
+    assert_int_equal(unlink(path), 0);
+    return dataset;
+}
+
+static void check_limits(const fl_dataset *dataset, const fl_tokenizer *tokenizer,
+                         const fl_conversation *format, const json_t *limits)
+{
+    const fl_pair_rules rules = {.compat = true,
+                                 .max_length = golden_int(limits, "max_length"),
+                                 .max_prompt_length = golden_int(limits, "max_prompt_length")};
+    fl_pairs *pairs;
+    OK(fl_pairs_build(&pairs, dataset, tokenizer, format, &rules));
+    for (size_t i = 0; i < pairs->count; i++) {
+        const json_t *both = json_array_get(golden_get(limits, "sequences"), i);
+        check_sequence(pairs, i, FL_PART_CHOSEN, json_array_get(both, 0));
+        check_sequence(pairs, i, FL_PART_REJECTED, json_array_get(both, 1));
+    }
+    assert_int_equal(pairs->num_cut, golden_int(limits, "num_cut"));
+    fl_pairs_destroy(pairs);
+}
+
+/* hh-rlhf's transcripts, and prompts with answers as texts and as messages. */
+static void pairs_from_text(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/fedllm-pairs-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    json_t *all, *set, *limits;
+    OK(fl_json_load_file(&all, golden_path("pairs.json.gz")));
+    const fl_conversation *format =
+        fl_conversation_find(json_string_value(golden_get(all, "format")));
+    assert_non_null(format);
+    fl_tokenizer *tokenizer;
+    OK(fl_tokenizer_open(&tokenizer, golden_path("../../../configs/embedded/model")));
+    size_t i, j;
+    json_array_foreach(golden_get(all, "sets"), i, set)
+    {
+        fl_dataset *dataset = load_records(folder, golden_get(set, "records"));
+        json_array_foreach(golden_get(set, "limits"), j, limits)
+            check_limits(dataset, tokenizer, format, limits);
+        fl_dataset_destroy(dataset);
+    }
+    assert_int_equal(i, 3);
+    fl_tokenizer_close(tokenizer);
+    json_decref(all);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* ---- losses -------------------------------------------------------------------------------------
+ */
 
 static double mean_of(const golden *g, const char *key, size_t first, size_t count)
 {
@@ -168,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_are_those_of_trl),
+        cmocka_unit_test(pairs_from_text),
         cmocka_unit_test(loss_of_dpo),
         cmocka_unit_test(loss_of_cdpo),
         cmocka_unit_test(loss_of_ipo),

@@ -34,34 +34,11 @@ typedef struct world {
     char dir[64], what[96];
 } world;
 
-static double option(const json_t *plan, const char *key)
-{
-    return golden_real(golden_get(plan, "options"), key);
-}
-
-static fl_fed_config read_config(const json_t *plan, const json_t *item)
-{
-    return (fl_fed_config){
-        .fed_alg = json_string_value(golden_get(item, "fed_alg")),
-        .fed_variant = json_string_value(golden_get(item, "fed_variant")),
-        .num_rounds = (int64_t)json_array_size(golden_get(plan, "learning_rates")),
-        .num_clients = golden_int(plan, "num_clients"),
-        .sample_clients = golden_int(plan, "sample_clients"),
-        .prox_mu = option(plan, "prox_mu"),
-        .scaffold_eta = option(plan, "scaffold_eta"),
-        .feddyn_alpha = option(plan, "feddyn_alpha"),
-        .diloco_eta = option(plan, "diloco_eta"),
-        .diloco_momentum = option(plan, "diloco_momentum"),
-        .fedopt_tau = option(plan, "fedopt_tau"),
-        .fedopt_eta = option(plan, "fedopt_eta"),
-        .fedopt_beta1 = option(plan, "fedopt_beta1"),
-        .fedopt_beta2 = option(plan, "fedopt_beta2"),
-    };
-}
-
 static void open_world(world *x, const json_t *plan, const json_t *item)
 {
-    *x = (world){.plan = plan, .item = item, .fed = read_config(plan, item)};
+    *x = (world){.plan = plan, .item = item, .fed = golden_fed(plan, item)};
+    x->fed.num_rounds = (int64_t)json_array_size(golden_get(plan, "learning_rates"));
+    x->fed.num_clients = golden_int(plan, "num_clients");
     for (size_t k = 0; k < (size_t)x->fed.num_clients; k++) {
         x->weight[k] = (uint64_t)json_integer_value(json_array_get(golden_get(plan, "records"), k));
         x->steps[k] = json_integer_value(json_array_get(golden_get(plan, "steps"), k));

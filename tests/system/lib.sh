@@ -86,6 +86,12 @@ words_of() {
         sed -E 's/.*oneof([a-zN,]+)\).*/\1\n/' | tr ',' '\n' | sed 's/N$/1/'
 }
 
+# list_algorithms: sets $names, every name of fed_alg that --help lists.
+list_algorithms() {
+    mapfile -t names < <(words_of fed_alg)
+    [[ ${#names[@]} -ge 12 ]] || fail "only ${#names[@]} names of fed_alg in --help: ${names[*]}"
+}
+
 # train OUT N ARGUMENT...: a run of $config that must succeed without a warning.
 train() {
     local out=$1 ranks=$2

@@ -55,22 +55,32 @@ for ranks in 1 2 3 4; do
 done
 cp -R "$work/3" "$work/moved"
 
+# ---- nor does it matter how they are computed: recomputation, threads, a base in 4 bits
+
+recompute=(none false true)
+for bits in false true; do
+    for threads in 1 2; do
+        train "$work/bits-$bits-$threads" 2 "${small[@]}" --num_rounds 2 --load_in_4bit "$bits" \
+            --threads "$threads" --gradient_checkpointing "${recompute[threads]}"
+    done
+    same "$(adapter "bits-$bits-1")" "$(adapter "bits-$bits-2")"
+done
+! cmp -s "$(adapter bits-false-2)" "$(adapter bits-true-2)" || fail "load_in_4bit is ignored"
+
 # ---- every algorithm, both variants, two rounds
 
-mapfile -t names < <(sed -nE 's/.*fed_alg = "([a-z0-9]+)".*/\1/p' configs/algorithms/*.cfg)
-[[ ${#names[@]} -ge 11 ]] || fail "only ${#names[@]} algorithms in configs/algorithms"
+list_algorithms
 tiny=(--dataset_sample 48 --num_clients 4 --sample_clients 2 --num_rounds 2 --batch_size 2
     --max_steps 2 --peft_lora_r 4 --log_level warn)
 train "$work/initial" 0 "${tiny[@]}" --learning_rate 0
 for name in "${names[@]}"; do
     for variant in paper openfedllm; do
+        [[ $name != fedadgrad ]] || continue # an alias, with a warning
         train "$work/$name-$variant" 0 "${tiny[@]}" --fed_alg "$name" --fed_variant "$variant"
         ! cmp -s "$(adapter initial)" "$(adapter "$name-$variant")" ||
             fail "$name, $variant: the weights did not change"
     done
 done
-train "$work/three" 3 "${tiny[@]}" --fed_alg scaffold
-same "$(adapter scaffold-paper)" "$(adapter three)"
 for loss in cdpo ipo; do
     train "$work/$loss" 0 "${tiny[@]}" --dpo_loss "$loss"
     ! cmp -s "$(adapter fedavg-paper)" "$(adapter "$loss")" || fail "$loss is dpo"
@@ -101,6 +111,8 @@ done
 expect_exit 0 "^round|is finished" 3 "$config" --output_dir "$work/killed" "${settings[@]}"
 same_run "$work/whole" "$work/killed"
 diff -r "$work/whole/clients" "$work/killed/clients" >&2 || fail "another reference after a kill"
+[[ $(rates killed | sed 1d | sort -u) == "0 1.0" ]] ||
+    fail "a continued run computes the reference again: $(rates killed | tr '\n' ' ')"
 
 # ---- a damaged or foreign reference is told about and made again
 
