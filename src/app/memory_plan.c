@@ -45,8 +45,12 @@ static void plan_method(fl_memory_plan *out, const fl_memory_input *in)
 {
     enum { SERVER_COPIES = 2, HOST_COPIES = 3, SAVING_COPIES = 3 /* image, twice; joined one */ };
     int64_t clients = fl_participation_count(in->fed);
-    uint64_t factors = fl_lora_server_bytes(in->fed, fl_lora_count(&in->lora, in->model), clients);
-    out->server += factors;
+    size_t count = fl_lora_count(&in->lora, in->model);
+    uint64_t factors = fl_lora_server_bytes(in->fed, count, clients);
+    uint64_t parts = fl_sent_bytes(fl_lora_method_of(in->fed), count);
+    /* those of its own clients, where they are placed evenly */
+    out->round += parts + (factors + (uint64_t)in->trainers - 1) / (uint64_t)in->trainers;
+    out->server += parts + factors;
     out->saving += factors;
     if (!in->lora.has_side) return;
     int64_t rank = in->fed->num_rounds * clients * in->lora.r;
