@@ -3,15 +3,19 @@
 add_library(fl_flags INTERFACE)
 target_include_directories(fl_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(fl_flags INTERFACE _POSIX_C_SOURCE=200809L)
+set(warnings -Wall -Wextra -Wundef)
 target_compile_options(fl_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
-  -Wmissing-prototypes -Wvla -Wundef
-  -fno-math-errno -ffp-contract=off)
+  "$<$<COMPILE_LANGUAGE:C>:${warnings};-Wpedantic;-Wshadow;-Wconversion;-Wno-sign-conversion>"
+  "$<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes;-Wmissing-prototypes;-Wvla>"
+  "$<$<COMPILE_LANGUAGE:CXX>:${warnings};-fno-exceptions;-fno-rtti>"
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-fno-math-errno;-ffp-contract=off>")
 if(FL_WERROR)
-  target_compile_options(fl_flags INTERFACE -Werror)
+  target_compile_options(fl_flags INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:-Werror>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()
 if(FL_SANITIZE)
-  target_compile_options(fl_flags INTERFACE -fsanitize=${FL_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(fl_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${FL_SANITIZE};-fno-omit-frame-pointer>")
   target_link_options(fl_flags INTERFACE -fsanitize=${FL_SANITIZE})
 endif()
 target_link_libraries(fl_flags INTERFACE m)

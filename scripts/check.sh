@@ -36,7 +36,7 @@ check_format() {
     local tool
     for tool in clang-format-14 clang-format; do
         if command -v "$tool" >/dev/null && "$tool" --version | grep -q 'version 14\.'; then
-            files '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r "$tool" --dry-run --Werror
+            files '*.c' '*.h' '*.cc' '*.cu' '*.cuh' | xargs -0 -r "$tool" --dry-run --Werror
             return
         fi
     done

@@ -45,7 +45,7 @@ PRIVATE = re.compile(r"_(internal|impl|ops)\.h$")
 VERSION_HEADER = "fedllm_version.h"
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
-SUFFIXES = {".c", ".h", ".cu", ".cuh"}
+SUFFIXES = {".c", ".h", ".cc", ".cu", ".cuh"}
 
 
 def module_of(path):

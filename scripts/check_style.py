@@ -38,7 +38,7 @@ MANY_PARAMETERS = ["kernels/", "src/backend/"]
 
 CODE_FOLDERS = ["src", "kernels", "eval", "data_tools", "tests"]
 TEXT_FOLDERS = CODE_FOLDERS + ["cmake", "configs", "docs", "jobs", "scripts"]
-CODE_SUFFIXES = {".c", ".h", ".cu", ".cuh"}
+CODE_SUFFIXES = {".c", ".h", ".cc", ".cu", ".cuh"}
 TEXT_SUFFIXES = CODE_SUFFIXES | {".py", ".sh", ".sbatch", ".cmake", ".cfg", ".md", ".txt"}
 WITHOUT_TEXT_CHECK = ["tests/golden/data/", "configs/embedded/"]
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-    gcc libc6-dev cmake ninja-build pkg-config git # build
+    gcc g++ libc6-dev cmake ninja-build pkg-config git # build
     libopenmpi-dev openmpi-bin                     # ranks
     libhdf5-dev libconfig-dev libjansson-dev zlib1g-dev libpcre2-dev libutf8proc-dev
     libsodium-dev
@@ -15,7 +15,8 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     cat >&2 <<'TEXT'
 install_deps: not a Debian or Ubuntu system, nothing installed.  Needed: a C11 compiler, CMake 3.25,
 Ninja, pkg-config, an MPI 3 library with its compiler wrapper, HDF5 (C), libconfig, jansson, zlib,
-PCRE2, utf8proc, libsodium, cmocka; Python 3 for the static checks.
+PCRE2, utf8proc, libsodium, cmocka; a C++17 compiler for the emulated device; Python 3 for the static
+checks.
 TEXT
     exit 0
 fi

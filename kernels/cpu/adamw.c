@@ -1,10 +1,8 @@
-/* AdamW (Loshchilov and Hutter 2019) in the form of ops.h.  What depends on the step alone is
- * worked out once, in double; elements are updated in fp32, as the reference does. */
+/* AdamW (Loshchilov and Hutter 2019) in the form of ops.h. */
+#include "backend/adamw.h"
 #include "cpu.h"
 #include "isa.h"
 #include "threads.h"
-
-#include <math.h>
 
 enum { ELEMENT_GRAIN = 8192 };
 
@@ -23,18 +21,6 @@ static void update(int64_t begin, int64_t end, void *arg)
 
 void fl_cpu_adamw(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt)
 {
-    double correction1 = 1.0 - pow(opt->beta1, (double)opt->step);
-    double correction2 = 1.0 - pow(opt->beta2, (double)opt->step);
-    adamw_call call = {.p = p, .m = m, .v = v, .g = g};
-    call.factors = (fl_adamw_factors){
-        .beta1 = (float)opt->beta1,
-        .beta2 = (float)opt->beta2,
-        .rest1 = (float)(1.0 - opt->beta1),
-        .rest2 = (float)(1.0 - opt->beta2),
-        .step_size = (float)(opt->lr * sqrt(correction2) / correction1),
-        .eps = (float)opt->eps,
-        .decay = (float)(opt->lr * opt->weight_decay),
-        .grad_scale = (float)opt->grad_scale,
-    };
+    adamw_call call = {.p = p, .m = m, .v = v, .g = g, .factors = fl_adamw_prepare(opt)};
     fl_parallel_for(n, ELEMENT_GRAIN, update, &call);
 }

@@ -3,7 +3,13 @@
 
 const fl_backend_ops fl_backend_cpu = {
     .name = "cpu",
+    .host_memory = true,
+    .best_compute = FL_F32,
     .shares_prefixes = true,
+    .present = fl_cpu_present,
+    .open = fl_cpu_open,
+    .status = fl_cpu_status,
+    .set_compute = fl_cpu_set_compute,
     .alloc = fl_cpu_alloc,
     .release = fl_cpu_release,
     .copy_in = fl_cpu_copy_in,

@@ -5,6 +5,10 @@
 
 #include "backend/ops.h"
 
+bool fl_cpu_present(void);
+fl_status fl_cpu_open(int local_rank);
+fl_status fl_cpu_status(void);
+fl_status fl_cpu_set_compute(fl_dtype dtype);
 fl_status fl_cpu_alloc(void *out, size_t bytes);
 void fl_cpu_release(void *data);
 void fl_cpu_copy_in(void *device, const void *host, size_t bytes);

@@ -3,6 +3,30 @@
 
 #include <string.h>
 
+bool fl_cpu_present(void)
+{
+    return true;
+}
+
+fl_status fl_cpu_open(int local_rank)
+{
+    (void)local_rank;
+    return FL_OK;
+}
+
+/* Its ops cannot fail. */
+fl_status fl_cpu_status(void)
+{
+    return FL_OK;
+}
+
+/* Rounding would only cost: its products have one speed. */
+fl_status fl_cpu_set_compute(fl_dtype dtype)
+{
+    FL_CHECK(dtype == FL_F32, FL_ERR_UNSUPPORTED, "the cpu backend computes in float32 only");
+    return FL_OK;
+}
+
 fl_status fl_cpu_alloc(void *out, size_t bytes)
 {
     return fl_alloc(out, bytes, 1);

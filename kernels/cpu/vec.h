@@ -4,14 +4,7 @@
 #ifndef FL_KERNELS_CPU_VEC_H
 #define FL_KERNELS_CPU_VEC_H
 
-#include "backend/ops.h"
-
-/* AdamW's factors, rounded to fp32 once. */
-typedef struct fl_adamw_factors {
-    float beta1, beta2, rest1, rest2; /* rest = 1 - beta */
-    float step_size, eps, decay;      /* decay = lr * weight_decay */
-    float grad_scale;
-} fl_adamw_factors;
+#include "backend/adamw.h"
 
 /* Dropout as in ops.h; factor = 1 / (1 - p). */
 typedef struct fl_dropout {

@@ -13,7 +13,7 @@ typedef struct fl_generate_options {
     int64_t max_new_tokens, max_length, batch_size;
     int64_t top_k, seed;
     double temperature, top_p, repetition_penalty;
-    const char *backend;
+    const char *backend, *compute_dtype;
     int64_t threads;
 
     const char **stops; /* [num_stops] the values of --stop, with \n, \t and \\ replaced */

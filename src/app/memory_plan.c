@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 #include "fed/client.h"
+#include "fed/lora_server.h"
+#include "fed/participation.h"
 #include "fed/round.h"
 
 #include <stddef.h>
@@ -35,6 +37,24 @@ static fl_status plan_trainer(fl_memory_plan *out, const fl_memory_input *in, in
     return FL_OK;
 }
 
+/* What a method needs beside the exact sums: single clients' factors at rank 0, and what the base
+ * moves by.  Every rank has that in host memory, those that train also where the backend computes;
+ * one of the two is there twice while it grows. */
+static void plan_method(fl_memory_plan *out, const fl_memory_input *in)
+{
+    enum { SERVER_COPIES = 2, HOST_COPIES = 3, SAVING_COPIES = 3 /* image, twice; joined one */ };
+    int64_t clients = fl_participation_count(in->fed);
+    uint64_t factors = fl_lora_server_bytes(in->fed, fl_lora_count(&in->lora, in->model), clients);
+    out->server += factors;
+    out->saving += factors;
+    if (!in->lora.has_side) return;
+    int64_t rank = in->fed->num_rounds * clients * in->lora.r;
+    uint64_t side = fl_lora_side_count(&in->lora, in->model, rank) * sizeof(float);
+    out->side = HOST_COPIES * side;
+    out->server += (SERVER_COPIES + SAVING_COPIES) * side;
+    out->saving += SAVING_COPIES * side;
+}
+
 static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
 {
     size_t count = fl_lora_count(&in->lora, in->model), vector = count * sizeof(float);
@@ -66,10 +86,11 @@ fl_status fl_memory_plan_make(fl_memory_plan *out, const fl_memory_input *in)
     plan_base(out, in, example);
     FL_TRY(plan_trainer(out, in, example));
     plan_federation(out, in);
+    plan_method(out, in);
     if (!in->alone) out->saving = 0;
     if (!in->server) out->server = 0;
-    out->rank = out->base + out->adapter + out->layers + out->workspace + out->loss + out->cache +
-                out->kernels + out->round + out->saving + out->process;
+    out->rank = out->base + out->adapter + out->side + out->layers + out->workspace + out->loss +
+                out->cache + out->kernels + out->round + out->saving + out->process;
     uint64_t hosts = (uint64_t)in->hosts;
     out->node = out->server + hosts * out->rank + (hosts ? out->mapped : 0);
     return FL_OK;
@@ -90,13 +111,14 @@ typedef struct plan_line {
 static const plan_line lines[] = {
     LINE(base, "base, of its own"),
     LINE(adapter, "adapter, gradients, moments"),
+    LINE(side, "change of the base, at most"),
     LINE(layers, "activations kept per layer"),
     LINE(workspace, "activations shared by layers"),
     LINE(loss, "logits"),
     LINE(cache, "key/value cache of evaluation"),
     LINE(kernels, "panels of the kernels"),
     LINE(round, "round and batch"),
-    LINE(saving, "server states, saving"),
+    LINE(saving, "server states, factors, saving"),
     LINE(process, "program, tokenizer, data"),
     LINE(rank, "training rank in all"),
     LINE(server, "rank 0, which only aggregates"),

@@ -19,6 +19,7 @@ typedef struct fl_memory_input {
     fl_train_config train;
     const fl_eval_config *eval;
     const fl_algorithm *algorithm;
+    const fl_fed_config *fed;
     int64_t seq_length, longest_example, longest_prompt;
     int64_t shortest; /* seq_length that leaves no example without a token to learn */
     size_t most_examples, eval_items;
@@ -34,13 +35,14 @@ typedef struct fl_memory_plan {
     /* of one training rank */
     uint64_t base;      /* norms, tables, linears quantised at load */
     uint64_t adapter;   /* weights, gradients, moments, the algorithm's client side */
+    uint64_t side;      /* what the base has moved by, at the end of the run */
     uint64_t layers;    /* activations kept for the backward pass */
     uint64_t workspace; /* activations that all layers share */
     uint64_t loss;      /* logits and what belongs to them */
     uint64_t cache;     /* keys and values of the evaluation */
     uint64_t kernels;   /* panels that products pack */
     uint64_t round;     /* global adapter, result, sums, batch */
-    uint64_t saving;    /* server states, image of state.h5; rank 0 only */
+    uint64_t saving;    /* server states, single clients' factors, image of state.h5; rank 0 only */
     uint64_t process;   /* as in the input */
     uint64_t rank;      /* sum of these */
     uint64_t server;    /* of a rank 0 that does not train; 0: none on this node */

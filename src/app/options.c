@@ -66,8 +66,12 @@ static const fl_conf_row lora_rows[] = {
      "modules with an alpha of their own, EXPRESSION=ALPHA likewise"},
 };
 static const fl_conf_row backend_rows[] = {
-    {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu",
-     "where the mathematics runs; auto takes the best one present"},
+    {"backend", FL_CONF_WORD, RUN(backend), "auto", 0, 0, "auto|cpu|cuda|cuda_emu",
+     "where the mathematics runs; auto takes the best one present; cuda_emu is cuda's source run by "
+     "the host, for tests"},
+    {"compute_dtype", FL_CONF_WORD, RUN(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
+     "what matrix products multiply; sums and all else are float32; auto: bfloat16 on cuda, float32 "
+     "elsewhere"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
     {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,

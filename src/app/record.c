@@ -5,6 +5,7 @@
 #include "fed/participation.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Takes ownership of value.  A NULL value (out of memory) is noticed by the append. */
 static void set(json_t *object, const char *key, json_t *value)
@@ -90,6 +91,18 @@ static json_t *participation_object(const fl_round_result *r)
     return object;
 }
 
+/* Over the adapted matrices. */
+static json_t *aggregation_object(const fl_round_result *r)
+{
+    json_t *object = json_object();
+    set_real(object, "error_mean", r->lora.error_mean);
+    set_real(object, "error_max", r->lora.error_max);
+    set_real(object, "stable_rank_mean", r->lora.stable_rank_mean);
+    set_real(object, "stable_rank_max", r->lora.stable_rank_max);
+    set_int(object, "bytes", (int64_t)r->bytes_figures);
+    return object;
+}
+
 static json_t *privacy_object(const fl_run *run)
 {
     const fl_fed_config *fed = &run->options.fed;
@@ -134,6 +147,7 @@ fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
     set_int(line, "bytes_down", (int64_t)r->bytes_down);
     set_int(line, "bytes_up", (int64_t)r->bytes_up);
     set_int(line, "peak_memory", (int64_t)r->peak_memory);
+    if (r->lora.matrices) set(line, "aggregation", aggregation_object(r));
     if (run->privacy) set(line, "privacy", privacy_object(run));
     if (!private) add_objective(line, r, run->data.objective);
     if (!private) add_clients(line, r, run->data.objective);
@@ -142,8 +156,8 @@ fl_status fl_record_round(fl_run *run, const fl_round_result *r, double seconds)
     return status;
 }
 
-/* Exact match per domain, and the first item of each as an example. */
-static void add_domains(const fl_run *run, const fl_eval_answer *answers, json_t *line)
+/* Exact match per domain, over all models, and the first item of each as an example. */
+static void add_domains(const fl_run *run, const fl_eval_scores *scores, json_t *line)
 {
     const fl_eval_set *items = &run->eval_set;
     json_t *domains = json_object(), *examples = json_array();
@@ -156,34 +170,64 @@ static void add_domains(const fl_run *run, const fl_eval_answer *answers, json_t
         set(example, "domain", json_string(items->domains[d]));
         set(example, "instruction", json_string(first->instruction));
         set(example, "expected", json_string(first->expected));
-        set(example, "answer", json_string(answers[i].text));
+        set(example, "answer", json_string(scores->answers[i].text));
         json_array_append_new(examples, example);
         int64_t count = 0, correct = 0;
         for (; i < items->count && items->items[i].domain == d; i++, count++)
-            correct += answers[i].correct;
-        set_int(domain, "items", count);
+            correct += scores->correct[i];
+        set_int(domain, "items", count * (int64_t)scores->models);
         set_int(domain, "correct", correct);
         set(domains, items->domains[d], domain);
     }
 }
 
-fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_answer *answers)
+/* Exact match of every client's own model, and their spread. */
+static void add_models(const fl_run *run, const fl_eval_scores *scores, double mean, json_t *line)
 {
-    int64_t correct = 0;
+    if (!scores->clients) return;
+    json_t *clients = json_array();
+    double lowest = 1, highest = 0, squares = 0, items = (double)run->eval_set.count;
+    for (size_t k = 0; k < scores->models; k++) {
+        double score = (double)scores->client_correct[k] / items;
+        json_t *client = json_object();
+        set_int(client, "client", scores->clients[k]);
+        set_real(client, "exact_match", score);
+        json_array_append_new(clients, client);
+        lowest = fmin(lowest, score);
+        highest = fmax(highest, score);
+        squares += (score - mean) * (score - mean);
+    }
+    set(line, "clients", clients);
+    set_real(line, "lowest", lowest);
+    set_real(line, "highest", highest);
+    set_real(line, "deviation", sqrt(squares / (double)scores->models));
+}
+
+static void say_eval(const fl_run *run, int64_t round, const fl_eval_scores *scores, double mean)
+{
+    char models[64] = "";
+    if (scores->clients)
+        snprintf(models, sizeof models, ", mean of %zu clients' own models", scores->models);
+    FL_INFO("held-out exact match after round %lld: %.1f %% of %zu%s", (long long)round,
+            100.0 * mean, run->eval_set.count, models);
+}
+
+fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_scores *scores)
+{
+    int64_t correct = 0, items = (int64_t)(run->eval_set.count * scores->models);
     for (size_t i = 0; i < run->eval_set.count; i++)
-        correct += answers[i].correct;
-    double exact_match = (double)correct / (double)run->eval_set.count;
+        correct += scores->correct[i];
+    double exact_match = (double)correct / (double)items;
     json_t *line = json_object();
     set(line, "event", json_string("eval"));
     set_int(line, "round", round);
     set_real(line, "exact_match", exact_match);
-    set_int(line, "items", (int64_t)run->eval_set.count);
+    set_int(line, "items", items);
     set_int(line, "correct", correct);
-    add_domains(run, answers, line);
+    add_models(run, scores, exact_match, line);
+    add_domains(run, scores, line);
     fl_status status = fl_metrics_append(run->metrics, line);
     json_decref(line);
-    if (status == FL_OK)
-        FL_INFO("held-out exact match after round %lld: %.1f %% of %zu", (long long)round,
-                100.0 * exact_match, run->eval_set.count);
+    if (status == FL_OK) say_eval(run, round, scores, exact_match);
     return status;
 }

@@ -17,17 +17,6 @@ static bool eval_due(const fl_run *run, int64_t done)
     return o->eval.eval_freq > 0 && done % o->eval.eval_freq == 0;
 }
 
-/* Collective: the global adapter goes to all hosts, the answers come back. */
-static fl_status evaluate(fl_run *run, int64_t done)
-{
-    FL_TRY(fl_transport_bcast(run->transport, 0, run->adapter.data,
-                              run->adapter.count * sizeof *run->adapter.data));
-    if (run->trainer) fl_trainer_set_adapter(run->trainer, run->adapter.data);
-    const fl_eval_answer *answers;
-    FL_TRY(fl_evaluate(run->evaluator, &answers));
-    return fl_agree(run->transport, answers ? fl_record_eval(run, done, answers) : FL_OK);
-}
-
 /* "  margin 0.123  accuracy 0.95" */
 static void write_measures(const fl_run *run, const double *values, char *out, size_t size)
 {
@@ -75,7 +64,7 @@ static fl_status run_round(fl_run *run, int64_t t)
     if (root) fl_run_privacy_count(run, &result);
     double seconds = fl_clock_seconds() - start;
     FL_TRY(fl_agree(run->transport, root ? fl_record_round(run, &result, seconds) : FL_OK));
-    if (eval_due(run, t + 1)) FL_TRY(evaluate(run, t + 1));
+    if (eval_due(run, t + 1)) FL_TRY(fl_run_evaluate(run, t + 1));
     FL_TRY(fl_agree(run->transport, root ? fl_run_files_save(run, &result) : FL_OK));
     if (root) say_round(run, &result, seconds);
     return FL_OK;
@@ -85,7 +74,7 @@ fl_status fl_run_rounds(fl_run *run)
 {
     FL_TRY(fl_transport_bcast(run->transport, 0, &run->start_round, sizeof run->start_round));
     run->seconds_start = fl_clock_seconds();
-    if (run->start_round == 0 && eval_due(run, 0)) FL_TRY(evaluate(run, 0));
+    if (run->start_round == 0 && eval_due(run, 0)) FL_TRY(fl_run_evaluate(run, 0));
     for (int64_t t = run->start_round; t < run->options.fed.num_rounds; t++)
         FL_TRY(run_round(run, t));
     return FL_OK;

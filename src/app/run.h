@@ -31,7 +31,13 @@ typedef struct fl_run {
     fl_memory_plan memory_plan; /* of this rank's node */
     fl_params adapter;          /* the global one, host memory */
     const fl_algorithm *algorithm;
+    const fl_lora_method *method;
     fl_server_state server;
+    double *lora_scale;            /* [pairs] of the adapter */
+    int64_t *client_rank;          /* [num_clients]; NULL: all have the adapter's */
+    double *client_factor;         /* [num_clients] on the scale; NULL with client_rank */
+    int64_t *side_rank;            /* [pairs] scratch */
+    fl_lora_setup setup;           /* of these */
     fl_privacy *privacy;           /* NULL without dp */
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
@@ -54,10 +60,29 @@ typedef struct fl_run {
     double seconds_save;  /* of the last save, told in the next round's metrics */
 } fl_run;
 
+/* Held-out answers: of the global adapter, or of the clients' own models together. */
+typedef struct fl_eval_scores {
+    size_t models;                 /* >= 1 */
+    const fl_eval_answer *answers; /* [items] of the first model */
+    const int64_t *correct;        /* [items] models that were right */
+    const uint32_t *clients;       /* [models] ascending; NULL: the global adapter */
+    const int64_t *client_correct; /* [models] items that it had right */
+} fl_eval_scores;
+
 /* Opens everything from options (already loaded) to the round.  Collective; on error every rank
  * returns it, and fl_run_close is still due. */
 fl_status fl_run_open(fl_run *run);
 void fl_run_close(fl_run *run);
+
+/* How the adapter is applied, on every rank, from options and model_config; nothing of its size. */
+fl_status fl_run_open_lora(fl_run *run);
+/* The adapter itself, as it is drawn, and what goes with it. */
+fl_status fl_run_make_adapter(fl_run *run);
+/* fl_round_env.base_moved: this rank's trainer takes the change of the base over. */
+fl_status fl_run_base_moved(void *run);
+/* Writes a PEFT folder for the base as it was in the beginning: the adapter, with the change of the
+ * base where the method moves it. */
+fl_status fl_run_save_adapter(const fl_run *run, const char *dir, const fl_params *adapter);
 
 /* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
  * headers of the base. */
@@ -100,7 +125,10 @@ void fl_run_privacy_count(fl_run *run, fl_round_result *result);
 
 /* Rank 0: lines of metrics.jsonl. */
 fl_status fl_record_round(fl_run *run, const fl_round_result *result, double seconds);
-fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_answer *answers);
+fl_status fl_record_eval(fl_run *run, int64_t round, const fl_eval_scores *scores);
+
+/* Collective: judges the adapter after `done` rounds and records it. */
+fl_status fl_run_evaluate(fl_run *run, int64_t done);
 
 /* Rank 0: what was learnt, from metrics.jsonl. */
 fl_status fl_report(const fl_run *run);

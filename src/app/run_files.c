@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "fed/own_factor.h"
 #include "fedllm_version.h"
 #include "io/client_state.h"
 
@@ -88,14 +89,21 @@ static fl_status remove_leftovers(const char *dir)
     return status;
 }
 
-static bool is_checkpoint(const char *name)
+/* WORD and a number */
+static bool is_numbered(const char *name, const char *word)
 {
-    size_t prefix = strlen("checkpoint-");
-    return strncmp(name, "checkpoint-", prefix) == 0 && name[prefix] &&
+    size_t prefix = strlen(word);
+    return strncmp(name, word, prefix) == 0 && name[prefix] &&
            strspn(name + prefix, "0123456789") == strlen(name + prefix);
 }
 
-/* Calls `visit` with every adapter folder of the run: adapter, checkpoint-N. */
+static bool is_adapter(const char *name)
+{
+    return strcmp(name, "adapter") == 0 || is_numbered(name, "checkpoint-") ||
+           is_numbered(name, "client-");
+}
+
+/* Calls `visit` with every adapter folder of the run: adapter, checkpoint-N, client-K. */
 static fl_status for_adapters(const char *dir,
                               fl_status (*visit)(const char *dir, const char *name))
 {
@@ -103,8 +111,7 @@ static fl_status for_adapters(const char *dir,
     FL_CHECK(folder, FL_ERR_IO, "%s: cannot be read: %s", dir, strerror(errno));
     fl_status status = FL_OK;
     for (struct dirent *entry; status == FL_OK && (entry = readdir(folder));)
-        if (is_checkpoint(entry->d_name) || strcmp(entry->d_name, "adapter") == 0)
-            status = visit(dir, entry->d_name);
+        if (is_adapter(entry->d_name)) status = visit(dir, entry->d_name);
     closedir(folder);
     return status;
 }
@@ -222,6 +229,7 @@ static fl_status resume(fl_run *run, const char *dir, const fl_buf *config)
     if (found) FL_TRY(check_same_options(dir, fl_buf_text(&run->state.config), config->data));
     fl_buf_clear(&run->state.config);
     FL_TRY(fl_buf_add(&run->state.config, config->data, config->length));
+    if (found && run->method->moves_base) FL_TRY(fl_side_check(&run->server.side));
     run->start_round = run->state.round;
     if (found && run->start_round < run->options.fed.num_rounds)
         FL_INFO("continuing %s after round %lld", dir, (long long)run->start_round);
@@ -286,23 +294,11 @@ fl_status fl_run_files_open(fl_run *run, bool fresh)
 
 /* ---- saving --------------------------------------------------------------------------------- */
 
-static fl_status save_adapter(const fl_run *run, const char *name)
+static fl_status save_adapter(const fl_run *run, const fl_params *adapter, const char *name)
 {
-    const fl_lora_options *lora = &run->options.lora;
-    const char *modules[FL_NUM_MODULES];
-    size_t num_modules = fl_lora_target_names(&run->lora, &run->model_config, modules);
-    fl_adapter_info info = {.lora_r = (int)lora->peft_lora_r,
-                            .lora_alpha = (double)lora->peft_lora_alpha,
-                            .lora_dropout = lora->lora_dropout,
-                            .base_model = run->options.data.model_name_or_path,
-                            .use_rslora = lora->use_rslora,
-                            .target_modules = modules,
-                            .num_target_modules = num_modules,
-                            .rank_pattern = run->rank_pattern,
-                            .alpha_pattern = run->alpha_pattern};
     fl_buf dir = {0};
     fl_status status = fl_path_join(&dir, run->options.run.output_dir, name);
-    if (status == FL_OK) status = fl_adapter_save(fl_buf_text(&dir), &run->adapter, &info);
+    if (status == FL_OK) status = fl_run_save_adapter(run, fl_buf_text(&dir), adapter);
     fl_buf_fini(&dir);
     return status;
 }
@@ -316,7 +312,32 @@ static fl_status save_checkpoint(const fl_run *run, int64_t done)
 {
     char name[48];
     snprintf(name, sizeof name, "checkpoint-%lld", (long long)done);
-    return save_adapter(run, name);
+    return save_adapter(run, &run->adapter, name);
+}
+
+/* After the last round, where clients keep a factor: client-K is the model of client K. */
+static fl_status save_clients(const fl_run *run, int64_t done)
+{
+    if (!run->method->client || done < run->options.fed.num_rounds) return FL_OK;
+    fl_own_factor own = {0};
+    fl_params adapter = {0};
+    char name[48];
+    fl_status status;
+    FL_TRY_GOTO(fl_params_like(&adapter, &run->adapter), out);
+    FL_TRY_GOTO(fl_own_factor_init(&own, run->method, &run->adapter, run->options.run.output_dir),
+                out);
+    for (uint32_t k = 0; k < run->options.fed.num_clients; k++) {
+        int64_t round = (int64_t)run->server.client_round.data[k];
+        if (round == 0) continue;
+        memcpy(adapter.data, run->adapter.data, adapter.count * sizeof *adapter.data);
+        FL_TRY_GOTO(fl_own_factor_load(&own, k, round, adapter.data), out);
+        snprintf(name, sizeof name, "client-%u", k);
+        FL_TRY_GOTO(save_adapter(run, &adapter, name), out);
+    }
+out:
+    fl_own_factor_fini(&own);
+    fl_params_fini(&adapter);
+    return status;
 }
 
 fl_status fl_run_files_checkpoint(fl_run *run)
@@ -328,8 +349,9 @@ fl_status fl_run_files_save(fl_run *run, const fl_round_result *result)
 {
     double start = fl_clock_seconds();
     FL_TRY(fl_metrics_sync(run->metrics)); /* the line counts a private round before it is seen */
-    FL_TRY(save_adapter(run, "adapter"));
+    FL_TRY(save_adapter(run, &run->adapter, "adapter"));
     if (checkpoint_due(run, result->round + 1)) FL_TRY(save_checkpoint(run, result->round + 1));
+    FL_TRY(save_clients(run, result->round + 1));
     FL_TRY(fl_state_add_round(&run->state, result->loss));
     run->state.metrics_bytes = fl_metrics_bytes(run->metrics);
     FL_TRY(fl_state_save(run->options.run.output_dir, &run->state));

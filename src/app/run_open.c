@@ -70,18 +70,6 @@ static fl_status open_clients(fl_run *run)
     return fl_alloc(&run->positions, run->most_examples, sizeof *run->positions);
 }
 
-static fl_status set_patterns(fl_run *run)
-{
-    const fl_lora_options *o = &run->options.lora;
-    FL_TRY(fl_arena_create(&run->texts));
-    FL_TRY(fl_lora_parse_patterns(&run->rank_pattern, run->texts, "rank_pattern",
-                                  o->rank_pattern.items, o->rank_pattern.count, true));
-    FL_TRY(fl_lora_parse_patterns(&run->alpha_pattern, run->texts, "alpha_pattern",
-                                  o->alpha_pattern.items, o->alpha_pattern.count, false));
-    return fl_lora_set_patterns(&run->lora, &run->model_config, &run->rank_pattern,
-                                &run->alpha_pattern, true);
-}
-
 /* What the model and its adapter are; nothing of their size is allocated. */
 static fl_status open_config(fl_run *run)
 {
@@ -92,13 +80,7 @@ static fl_status open_config(fl_run *run)
     FL_CHECK(fl_tokenizer_vocab_size(run->data.tokenizer) <= run->model_config.vocab_size,
              FL_ERR_INPUT, "%s: the tokenizer has %d tokens, the model only %lld", dir,
              fl_tokenizer_vocab_size(run->data.tokenizer), (long long)run->model_config.vocab_size);
-    run->lora = (fl_lora_config){.r = o->lora.peft_lora_r,
-                                 .alpha = (double)o->lora.peft_lora_alpha,
-                                 .rslora = o->lora.use_rslora,
-                                 .dropout = (float)o->lora.lora_dropout};
-    FL_TRY(fl_lora_set_targets(&run->lora, &run->model_config, o->lora.target_modules.items,
-                               o->lora.target_modules.count));
-    return set_patterns(run);
+    return fl_run_open_lora(run);
 }
 
 static fl_status open_algorithm(fl_run *run)
@@ -106,6 +88,8 @@ static fl_status open_algorithm(fl_run *run)
     const fl_fed_config *fed = &run->options.fed;
     bool root = fl_transport_rank(run->transport) == 0;
     FL_TRY(fl_algorithm_find(&run->algorithm, fed->fed_alg));
+    run->method = fl_lora_method_of(fed);
+    FL_TRY(fl_lora_method_check(run->method, run->algorithm, fed));
     const char *alias = run->algorithm->alias;
     if (root && alias && strcmp(fed->fed_alg, alias) == 0)
         FL_WARN("fed_alg = \"%s\" is taken as %s; the reference runs FedAvg under that name", alias,
@@ -117,7 +101,7 @@ static fl_status open_adapter(fl_run *run)
 {
     const fl_options *o = &run->options;
     bool root = fl_transport_rank(run->transport) == 0;
-    FL_TRY(fl_lora_create(&run->adapter, &run->lora, &run->model_config, (uint64_t)o->train.seed));
+    FL_TRY(fl_run_make_adapter(run));
     return fl_server_state_init(&run->server, run->algorithm, &o->fed, &run->adapter, root);
 }
 
@@ -162,7 +146,9 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
                         .client = client,
-                        .hooks = hooks};
+                        .hooks = hooks,
+                        .scale = run->client_factor ? run->client_factor[client] : 1,
+                        .frozen = FL_FACTORS & ~fl_lora_trained(run->method, round)};
     FL_TRY(fl_run_reference_load(run, client));
     fl_trainer_set_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
@@ -183,7 +169,9 @@ static fl_status open_round(fl_run *run)
                         .privacy = run->privacy,
                         .ops = run->ops,
                         .output_dir = run->options.run.output_dir,
+                        .lora = &run->setup,
                         .train_client = train_client,
+                        .base_moved = fl_run_base_moved,
                         .context = run};
     return fl_round_create(&run->round, &env);
 }
@@ -198,12 +186,35 @@ static fl_status open_all(fl_run *run)
     return FL_OK;
 }
 
+/* The server trains nobody: it leaves the devices alone.  A client's numbers may not depend on
+ * where it is trained, so all ranks that train have the same backend. */
+static fl_status open_backend(fl_run *run)
+{
+    enum { NAME_SIZE = 16 };
+    fl_transport *t = run->transport;
+    int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_node(t).rank : -1;
+    char mine[NAME_SIZE] = "", *all = NULL;
+    fl_status status = fl_backend_open(&run->ops, run->options.run.backend, device);
+    if (status == FL_OK && device >= 0)
+        status = fl_backend_set_compute(run->ops, run->options.run.compute_dtype);
+    if (status == FL_OK && run->hosts_clients) snprintf(mine, sizeof mine, "%s", run->ops->name);
+    fl_status gathered = fl_alloc(&all, (size_t)size, sizeof mine);
+    status = fl_agree(t, gathered != FL_OK ? gathered : status);
+    if (status == FL_OK) status = fl_transport_gather(t, 0, mine, sizeof mine, all);
+    for (int rank = 2; rank < size && fl_transport_rank(t) == 0 && status == FL_OK; rank++)
+        if (strcmp(all + (size_t)rank * sizeof mine, all + sizeof mine) != 0)
+            status = FL_FAIL_VALUE(FL_ERR_USAGE,
+                                   "backend = \"auto\" is %s on rank 1 and %s on rank %d; name one",
+                                   all + sizeof mine, all + (size_t)rank * sizeof mine, rank);
+    fl_free(all);
+    return status;
+}
+
 fl_status fl_run_open(fl_run *run)
 {
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
-    run->ops = fl_backend_find(run->options.run.backend);
-    FL_ASSERT(run->ops);
+    FL_TRY(fl_agree(run->transport, open_backend(run)));
     return fl_agree(run->transport, open_all(run));
 }
 

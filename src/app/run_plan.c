@@ -68,6 +68,7 @@ static fl_memory_input memory_input(fl_run *run)
                           .train = o->train,
                           .eval = &o->eval,
                           .algorithm = run->algorithm,
+                          .fed = &o->fed,
                           .longest_prompt = run->eval_set.longest_prompt,
                           .most_examples = run->most_examples,
                           .eval_items = run->eval_set.count,

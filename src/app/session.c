@@ -72,8 +72,9 @@ static fl_status settle(fl_session *s, const char *dir)
 fl_status fl_session_open(fl_session *s, const fl_generate_options *options, const char *model_dir)
 {
     *s = (fl_session){.options = options};
-    const fl_backend_ops *ops = fl_backend_find(options->backend);
-    FL_ASSERT(ops);
+    const fl_backend_ops *ops;
+    FL_TRY(fl_backend_open(&ops, options->backend, 0));
+    FL_TRY(fl_backend_set_compute(ops, options->compute_dtype));
     fl_backend_set_threads((int)options->threads);
     fl_format format;
     FL_TRY(fl_format_choose(&format, options->load_in_8bit, options->load_in_4bit));

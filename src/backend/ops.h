@@ -9,7 +9,8 @@
  *
  * Determinism: every output element is computed in an order that depends on the shapes only, not on
  * the number of threads and not on the other rows of the batch unless the formula says so.  In
- * particular row t of `linear_fwd` has the same bits whatever T is.
+ * particular row t of `linear_fwd` has the same bits whatever T is; `cuda` promises that only for
+ * the same T, because its library chooses the way of a product by the shape.
  *
  * To add an op: formula here, kernels/cpu first, a case with a double-precision check and finite
  * differences in tests/kernels, then a checked wrapper in backend/backend.h, then use it.
@@ -20,11 +21,17 @@
 #include "base/rng.h"
 #include "tensor/quant.h"
 
+/* Backend memory is what `alloc` gives.  Callers touch it through the table alone, also where it
+ * happens to be the host's: other devices have memory of their own.  All pointers of ops are
+ * backend memory, those inside fl_weight, fl_quant and fl_attn_shape too; the structs themselves
+ * are read by the host. */
+
 /* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
  * dtype F32, F16 or BF16, or int8 or NF4; the GEMM widens while it packs panels, there is no
  * widened copy. */
 typedef struct fl_weight {
-    const void *data; /* backend memory, possibly a read-only file map, aligned to its element */
+    const void *data; /* backend memory, or with host_memory a read-only file map, aligned to its
+                         element */
     fl_dtype dtype;
     const fl_quant *quant; /* not NULL: data and dtype are not read, and the matrix begins at
                               element `first` of the quantised one, which has as many columns */
@@ -67,7 +74,26 @@ typedef struct fl_scratch_need {
 
 typedef struct fl_backend_ops {
     const char *name;
-    bool shares_prefixes; /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
+    /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
+    bool host_memory;
+    fl_dtype best_compute; /* F32 or BF16: what `set_compute` is given when nobody asks */
+    bool shares_prefixes;  /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
+
+    /* -- life --------------------------------------------------------------------------------- */
+    /* Whether this machine has what the backend runs on. */
+    bool (*present)(void);
+    /* Makes it ready; of several devices rank number `local_rank` of this machine takes the one of
+     * that number, in turn.  Once per process, before any other op.  Errors: one line. */
+    fl_status (*open)(int local_rank);
+    /* FL_OK, or the first failure of an op since `open`: ops return nothing, a device may report
+     * late.  After a failure ops do nothing and copy_out gives zeros.  What has to be done by then
+     * is what copy_out or sum_squares waited for. */
+    fl_status (*status)(void);
+    /* What the products of linear_* and gemm multiply.  F32, as after `open`: their operands as
+     * they are.  BF16: every operand (activations, gradients, LoRA's matrices, the weight's value
+     * as its format defines it) is rounded to the nearest bf16, ties to even; sums, alpha, beta,
+     * bias and results stay fp32.  Everything else is fp32 in both.  Errors: FL_ERR_UNSUPPORTED. */
+    fl_status (*set_compute)(fl_dtype dtype);
 
     /* -- memory (required) -------------------------------------------------------------------- */
     fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */
@@ -173,11 +199,21 @@ typedef struct fl_backend_ops {
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
 } fl_backend_ops;
 
-/* The registry: the backend of that name, or NULL.  "auto" is the best one present. */
+/* The registry: the backend of that name, or NULL when this build has none.  "auto" is the best one
+ * that is present; it never means an emulation. */
 const fl_backend_ops *fl_backend_find(const char *name);
+/* Finds and opens it; local_rank < 0: only finds it, for a rank that runs no ops.  Errors:
+ * FL_ERR_USAGE when it is not in this build, those of `open`. */
+fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int local_rank);
 /* Number of threads the kernels of this rank use; at least 1. */
 void fl_backend_set_threads(int threads);
 
+/* set_compute by the words of the config: float32, bfloat16, or auto for the backend's best. */
+fl_status fl_backend_set_compute(const fl_backend_ops *ops, const char *word);
+
 extern const fl_backend_ops fl_backend_cpu;
+/* The same source twice (kernels/cuda): for devices, and run by the host; in builds with
+ * FL_CUDA, FL_CUDA_EMU. */
+extern const fl_backend_ops fl_backend_cuda, fl_backend_cuda_emu;
 
 #endif

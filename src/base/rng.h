@@ -20,8 +20,9 @@ typedef enum fl_purpose {
     FL_PURPOSE_DROPOUT = 2,   /* keys: round, client, micro-step, module */
     FL_PURPOSE_ORDER = 3,     /* keys: round, client, pass over the data */
     FL_PURPOSE_TEST = 4,
-    FL_PURPOSE_SAMPLING = 5, /* keys: prompt, position in the answer */
-    FL_PURPOSE_PARTITION = 6 /* keys: label */
+    FL_PURPOSE_SAMPLING = 5,  /* keys: prompt, position in the answer */
+    FL_PURPOSE_PARTITION = 6, /* keys: label */
+    FL_PURPOSE_LORA_FRESH = 7 /* keys: index of the tensor, completed rounds */
 } fl_purpose;
 
 typedef struct fl_rng {

@@ -80,6 +80,6 @@ fl_status fl_fail_context(fl_status status, const char *format, ...)
     do {                                                                    \
         if (!(condition)) fl_assert_failed(#condition, __FILE__, __LINE__); \
     } while (0)
-_Noreturn void fl_assert_failed(const char *condition, const char *file, int line);
+__attribute__((noreturn)) void fl_assert_failed(const char *condition, const char *file, int line);
 
 #endif

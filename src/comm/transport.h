@@ -46,6 +46,7 @@ int fl_transport_size(const fl_transport *transport);
 typedef struct fl_node {
     int ranks; /* how many, this one included */
     int first; /* the lowest of their numbers */
+    int rank;  /* this rank's place among them, from 0 */
 } fl_node;
 fl_node fl_transport_node(const fl_transport *transport);
 

@@ -206,6 +206,7 @@ static fl_status find_node(fl_transport *transport, MPI_Comm comm)
         transport->rank; /* ranks of the node keep their order, so its rank 0 is the lowest */
     MPI_TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     MPI_TRY(MPI_Comm_size(node, &transport->node.ranks));
+    MPI_TRY(MPI_Comm_rank(node, &transport->node.rank));
     MPI_TRY(MPI_Bcast(&first, 1, MPI_INT, 0, node));
     transport->node.first = first;
     return mpi_check(MPI_Comm_free(&node), "MPI_Comm_free");

@@ -15,8 +15,8 @@ typedef struct fl_transport_ops {
     const char *name;
     size_t max_piece; /* bytes that one call carries; a multiple of 8 */
 
-    /* Required.  open sets transport->impl, rank and size.  send and recv move bytes to and from
-     * another rank, in order, each piece received with the length it was sent with. */
+    /* Required.  open sets transport->impl, rank and size.  send and recv move bytes to
+     * and from another rank, in order, each piece received with the length it was sent with. */
     fl_status (*open)(fl_transport *transport);
     void (*close)(fl_transport *transport);
     fl_status (*send)(fl_transport *transport, int to, const void *data, size_t bytes);

@@ -1,5 +1,6 @@
 #include "fed/algorithm.h"
 
+#include "fed/lora_method.h"
 #include "fed/update.h"
 
 #include <stdio.h>
@@ -61,6 +62,17 @@ static bool is_listed(const fl_conf_row *rows, size_t count, const char *name)
     return false;
 }
 
+/* Those that are not there yet; returns the new number. */
+static size_t add_rows(fl_conf_row *rows, size_t n, const fl_conf_row *more, size_t count)
+{
+    for (size_t j = 0; j < count; j++)
+        if (!is_listed(rows, n, more[j].name)) {
+            FL_ASSERT(n < MAX_ROWS);
+            rows[n++] = more[j];
+        }
+    return n;
+}
+
 const fl_conf_row *fl_algorithm_rows(size_t *count)
 {
     static fl_conf_row rows[MAX_ROWS];
@@ -70,13 +82,14 @@ const fl_conf_row *fl_algorithm_rows(size_t *count)
     for (; n < fl_fed_row_count; n++) {
         rows[n] = fl_fed_rows[n];
         if (strcmp(rows[n].name, "fed_alg") == 0) rows[n].words = words;
+        if (strcmp(rows[n].name, "lora_aggregation") == 0) rows[n].words = fl_lora_method_words();
     }
     for (size_t i = 0; i < NUM_ALGORITHMS; i++)
-        for (size_t j = 0; j < algorithms[i]->row_count; j++)
-            if (!is_listed(rows, n, algorithms[i]->rows[j].name)) {
-                FL_ASSERT(n < MAX_ROWS);
-                rows[n++] = algorithms[i]->rows[j];
-            }
+        n = add_rows(rows, n, algorithms[i]->rows, algorithms[i]->row_count);
+    size_t num_methods;
+    const fl_lora_method *const *methods = fl_lora_methods(&num_methods);
+    for (size_t i = 0; i < num_methods; i++)
+        n = add_rows(rows, n, methods[i]->rows, methods[i]->row_count);
     *count = n;
     return rows;
 }

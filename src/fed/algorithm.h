@@ -102,8 +102,8 @@ typedef struct fl_algorithm {
 const fl_algorithm *const *fl_algorithms(size_t *count);
 /* The algorithm of this fed_alg.  Errors: FL_ERR_USAGE with the list of names. */
 fl_status fl_algorithm_find(const fl_algorithm **out, const char *fed_alg);
-/* Rows of group fed: those of fed_config.c and of all algorithms, the words of fed_alg filled in.
- */
+/* Rows of group fed: those of fed_config.c, of all algorithms and of all LoRA methods, the words of
+ * fed_alg and lora_aggregation filled in. */
 const fl_conf_row *fl_algorithm_rows(size_t *count);
 /* Does it do something on the client's side? */
 bool fl_algorithm_has_client_side(const fl_algorithm *algorithm);

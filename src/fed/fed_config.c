@@ -11,6 +11,14 @@ const fl_conf_row fl_fed_rows[] = {
      "algorithm; localK trains client K alone"},
     {"fed_variant", FL_CONF_WORD, AT(fed_variant), "paper", 0, 0, "paper|openfedllm",
      "openfedllm: formulas and random sequences of the reference system, bit for bit"},
+    {"lora_aggregation", FL_CONF_WORD, AT(lora_aggregation), "fedit", 0, 0, NULL,
+     "how the clients' adapters become one (docs/aggregation.md)"},
+    {"lora_metrics", FL_CONF_WORD, AT(lora_metrics), "auto", 0, 0, "auto|on|off",
+     "aggregation error and stable rank of every round; rank 0 then gets every client's factors; "
+     "auto: when they take at most 256 MB"},
+    {"client_lora_r", FL_CONF_LIST, AT(client_lora_r), "", 0, 0, NULL,
+     "flora, florist: LoRA ranks of clients 0, 1, ..., at most peft_lora_r, from the front again; "
+     "empty: peft_lora_r; the scale of a client is alpha over its own rank"},
     {"num_rounds", FL_CONF_INT, AT(num_rounds), "500", 1, 1000000, NULL,
      "communication rounds"},
     {"num_clients", FL_CONF_INT, AT(num_clients), "2", 0, 1000000, NULL,

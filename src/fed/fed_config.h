@@ -10,6 +10,10 @@ typedef struct fl_fed_config {
     int64_t num_rounds, sample_clients;
     int64_t num_clients; /* 0 until the split, with "natural": fl_run_data_open fills it in */
     const char *split_strategy;
+    const char *lora_aggregation; /* NULL: fedit */
+    const char *lora_metrics;     /* "auto", "on", "off"; NULL: off */
+    fl_conf_list client_lora_r;   /* ranks of clients 0, 1, ..., from the front again; none: all
+                                     have the adapter's */
     double dirichlet_alpha, quantity_alpha;
     int64_t save_model_freq; /* rounds between two checkpoint-N folders */
 
@@ -19,6 +23,7 @@ typedef struct fl_fed_config {
 
     /* keys of single algorithms; their rows stand in the algorithms' files */
     double prox_mu, scaffold_eta, feddyn_alpha, diloco_eta, diloco_momentum;
+    double florist_tau;
     double fedopt_tau, fedopt_eta, fedopt_beta1, fedopt_beta2;
 } fl_fed_config;
 

@@ -22,8 +22,11 @@
 #include "base/log.h"
 #include "fed/agree.h"
 #include "fed/client.h"
+#include "fed/lora_server.h"
+#include "fed/own_factor.h"
 #include "fed/participation.h"
 #include "fed/placement.h"
+#include "fed/sent.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -45,15 +48,41 @@ struct fl_round {
     double *cost, *load;  /* [K], [size] */
     bool equal;           /* all clients weigh 1 */
     int grid, extra_grid;
-    int64_t *sum;                  /* [global->count] of the updates */
-    int64_t *extra;                /* [global->count] of what else clients send; NULL: nothing */
+    const fl_lora_method *method;
+    int64_t next;                  /* the round that the hosts' adapter is ready for; -1: none */
+    fl_sent sent;                  /* what of the adapter travels */
+    int64_t *sum;                  /* [sent.up_count] of the updates */
+    int64_t *extra;                /* [sent.up_count] of what else clients send; NULL: nothing */
     fl_client_side *side;          /* NULL: the algorithm has none, or this rank hosts no clients */
+    fl_lora_server lora;           /* what looks at single clients' factors */
+    fl_kept_client *kept;          /* [K] clients with a usable update: rank 0 all, others theirs */
+    fl_own_factor own;             /* where the method has clients keep a factor */
+    float *start;                  /* [global->count] what the client at hand starts from; NULL:
+                                      the global adapter itself */
     float *y;                      /* [global->count] */
     fl_client_report *reports;     /* [K] of this rank */
     fl_client_report *all_reports; /* [size * K] rank 0 */
     rank_report *all_ranks;        /* [size] rank 0 */
     fl_arena *arena;
 };
+
+/* Do clients have ranks of their own? */
+static bool has_ranks(const fl_round *r)
+{
+    return r->env.lora && r->env.lora->client_rank;
+}
+
+static fl_status open_lora(fl_round *r)
+{
+    const fl_round_env *env = &r->env;
+    fl_lora_server_env lora = {.config = env->fed,
+                               .transport = env->transport,
+                               .seed = env->seed,
+                               .global = env->global,
+                               .side = env->server ? &env->server->side : NULL,
+                               .setup = env->lora};
+    return fl_lora_server_init(&r->lora, &lora, r->max_clients);
+}
 
 static fl_status allocate(fl_round *r)
 {
@@ -72,6 +101,13 @@ static fl_status allocate(fl_round *r)
     if (r->env.algorithm->extra_sum)
         FL_TRY(fl_arena_alloc(r->arena, &r->extra, count, sizeof *r->extra));
     FL_TRY(fl_arena_alloc(r->arena, &r->y, count, sizeof *r->y));
+    FL_TRY(fl_sent_init(&r->sent, r->env.global));
+    FL_TRY(fl_arena_alloc(r->arena, &r->kept, K, sizeof *r->kept));
+    if (r->method->client || has_ranks(r))
+        FL_TRY(fl_arena_alloc(r->arena, &r->start, count, sizeof *r->start));
+    if (r->method->client)
+        FL_TRY(fl_own_factor_init(&r->own, r->method, r->env.global, r->env.output_dir));
+    FL_TRY(open_lora(r));
     FL_TRY(fl_arena_alloc(r->arena, &r->reports, K, sizeof *r->reports));
     FL_TRY(fl_arena_alloc(r->arena, &r->all_reports, gathered, sizeof *r->all_reports));
     return fl_arena_alloc(r->arena, &r->all_ranks, rank == 0 ? size : 0, sizeof *r->all_ranks);
@@ -97,10 +133,13 @@ static fl_status open_side(fl_round *r)
 
 fl_status fl_round_create(fl_round **out, const fl_round_env *env)
 {
-    FL_ASSERT(env->server || (!env->algorithm->server[0] && !env->algorithm->client));
+    FL_ASSERT(env->server || (!env->algorithm->server[0] && !env->algorithm->client &&
+                              !fl_lora_method_of(env->fed)->client));
     fl_round *r;
     FL_TRY(fl_alloc(&r, 1, sizeof *r));
     r->env = *env;
+    r->method = fl_lora_method_of(env->fed);
+    r->next = -1;
     r->max_clients =
         env->privacy ? fl_privacy_most_clients(env->fed) : fl_participation_count(env->fed);
     r->equal = env->privacy || fl_algorithm_weighs_equal(env->algorithm, env->fed);
@@ -125,6 +164,9 @@ void fl_round_destroy(fl_round *r)
 {
     if (!r) return;
     fl_client_side_destroy(r->side);
+    fl_own_factor_fini(&r->own);
+    fl_sent_fini(&r->sent);
+    fl_lora_server_fini(&r->lora);
     fl_arena_destroy(r->arena);
     fl_free(r);
 }
@@ -192,13 +234,42 @@ static fl_params *sent_state(const fl_round *r)
     return r->env.algorithm->sends_state ? &r->env.server->states[0] : NULL;
 }
 
-/* broadcast */
-static fl_status send_global(fl_round *r)
+/* Collective: hosts take the change of the base over. */
+static fl_status tell_base_moved(fl_round *r)
 {
-    fl_params *global = r->env.global, *sent = sent_state(r);
-    size_t bytes = global->count * sizeof *global->data;
-    FL_TRY(fl_transport_bcast(r->env.transport, 0, global->data, bytes));
-    return sent ? fl_transport_bcast(r->env.transport, 0, sent->data, bytes) : FL_OK;
+    if (!r->method->moves_base || !r->env.base_moved) return FL_OK;
+    return fl_agree(r->env.transport, r->env.base_moved(r->env.context));
+}
+
+/* broadcast: what the last round moved; after a restart all of it */
+static fl_status send_global(fl_round *r, int64_t t)
+{
+    bool ready = t == 0 || t == r->next;
+    fl_params *state = sent_state(r);
+    fl_sent_plan(&r->sent, r->method, t);
+    r->next = t + 1;
+    if (!ready) {
+        FL_TRY(fl_lora_server_restart(&r->lora));
+        FL_TRY(tell_base_moved(r));
+    }
+    FL_TRY(fl_sent_bcast(&r->sent, r->env.transport, r->env.global->data,
+                         ready ? r->sent.down : FL_FACTORS));
+    return state ? fl_sent_bcast(&r->sent, r->env.transport, state->data, r->sent.up) : FL_OK;
+}
+
+/* What client i starts from. */
+static fl_status start_client(fl_round *r, int64_t i)
+{
+    if (!r->start) return FL_OK;
+    memcpy(r->start, r->env.global->data, r->env.global->count * sizeof *r->start);
+    if (has_ranks(r)) fl_client_factors_start(r->start, r->env.global, r->env.lora, r->clients[i]);
+    if (!r->method->client) return FL_OK;
+    return fl_own_factor_load(&r->own, r->clients[i], r->state_round[i], r->start);
+}
+
+static const float *start_of(const fl_round *r)
+{
+    return r->start ? r->start : r->env.global->data;
 }
 
 static fl_status begin_client(fl_round *r, int64_t i, double learning_rate)
@@ -208,9 +279,15 @@ static fl_status begin_client(fl_round *r, int64_t i, double learning_rate)
     fl_client_start start = {.client = r->clients[i],
                              .state_round = r->state_round[i],
                              .learning_rate = learning_rate,
-                             .received = r->env.global->data,
+                             .received = start_of(r),
                              .sent = sent ? sent->data : NULL};
     return fl_client_side_begin(r->side, &start);
+}
+
+static fl_status save_state(fl_round *r, int64_t t, uint32_t client)
+{
+    if (r->method->client) FL_TRY(fl_own_factor_save(&r->own, client, t + 1, r->y));
+    return r->side ? fl_client_side_save(r->side, t + 1) : FL_OK;
 }
 
 /* Adds what the client sends to the sums of this rank: all of it, or nothing and the fault. */
@@ -224,13 +301,16 @@ static fl_status take_update(fl_round *r, int64_t t, uint32_t client, const fl_l
     if (local->finite && r->side) scale = fl_client_side_finish(r->side, r->y, local, &extra);
     if (extra) *fault = fl_update_check(NULL, extra, global->count);
     if (local->finite && r->env.privacy)
-        scale *= fl_privacy_clip(r->env.privacy, global->data, r->y, global->count);
-    if (*fault == FL_UPDATE_FINE)
-        *fault = fl_update_add(r->sum, global->data, r->y, global->count,
-                               (double)weight_of(r, client) * scale, r->grid);
+        scale *= fl_privacy_clip(r->env.privacy, start_of(r), r->y, global->count);
+    if (*fault == FL_UPDATE_FINE && r->method->aggregate)
+        *fault = fl_update_check(start_of(r), r->y, global->count);
+    else if (*fault == FL_UPDATE_FINE)
+        *fault = fl_sent_add(&r->sent, r->sum, start_of(r), r->y,
+                             (double)weight_of(r, client) * scale, r->grid);
     if (*fault != FL_UPDATE_FINE) return FL_OK;
-    if (extra) fl_update_add(r->extra, NULL, extra, global->count, 1.0, r->extra_grid);
-    return r->side ? fl_client_side_save(r->side, t + 1) : FL_OK;
+    FL_TRY(fl_lora_server_take(&r->lora, &r->sent, r->y));
+    if (extra) fl_sent_add(&r->sent, r->extra, NULL, extra, 1.0, r->extra_grid);
+    return save_state(r, t, client);
 }
 
 /* Client i of the round. */
@@ -242,10 +322,11 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, int64_t
     double start = fl_clock_seconds();
     fl_local_result local = {0};
     fl_update_fault fault;
+    FL_TRY(start_client(r, i));
     FL_TRY(begin_client(r, i, learning_rate));
     FL_TRY(env->train_client(env->context, t, client, learning_rate,
-                             r->side ? fl_client_side_hooks(r->side) : NULL, env->global->data,
-                             r->y, &local));
+                             r->side ? fl_client_side_hooks(r->side) : NULL, start_of(r), r->y,
+                             &local));
     FL_TRY(take_update(r, t, client, &local, &fault));
     *report = (fl_client_report){.client = client,
                                  .rank = fl_transport_rank(env->transport),
@@ -286,11 +367,26 @@ static fl_status collect(fl_round *r, fl_status trained, double seconds_train)
     fl_transport *transport = r->env.transport;
     size_t K = (size_t)r->max_clients;
     FL_TRY(fl_agree(transport, trained));
-    FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->env.global->count));
-    if (r->extra) FL_TRY(fl_transport_reduce_i64(transport, 0, r->extra, r->env.global->count));
+    if (!r->method->aggregate)
+        FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->sent.up_count));
+    if (r->extra) FL_TRY(fl_transport_reduce_i64(transport, 0, r->extra, r->sent.up_count));
     FL_TRY(fl_transport_gather(transport, 0, r->reports, K * sizeof *r->reports, r->all_reports));
     rank_report mine = {.seconds_train = seconds_train, .peak_memory = fl_peak_memory_bytes()};
     return fl_transport_gather(transport, 0, &mine, sizeof mine, r->all_ranks);
+}
+
+/* The usable ones of these clients, to kept; returns how many. */
+static size_t list_kept(fl_round *r, const fl_client_report *reports, int64_t count)
+{
+    size_t kept = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const fl_client_report *report = &reports[i];
+        if (report->client < 0 || report->fault != FL_UPDATE_FINE) continue;
+        uint32_t client = (uint32_t)report->client;
+        r->kept[kept++] = (fl_kept_client){
+            .client = client, .rank = (int)report->rank, .weight = (double)weight_of(r, client)};
+    }
+    return kept;
 }
 
 static int compare_clients(const void *a, const void *b)
@@ -357,7 +453,7 @@ static fl_aggregation gather(fl_round *r, const fl_round_result *result)
         uint64_t weight = weight_of(r, (uint32_t)report->client);
         a.update.total_weight += weight;
         steps += (double)weight * (double)report->updates;
-        if (env->algorithm->client)
+        if (env->algorithm->client || r->method->client)
             env->server->client_round.data[report->client] = (float)(result->round + 1);
     }
     if (a.clients) a.mean_steps = steps / (double)a.update.total_weight;
@@ -366,40 +462,77 @@ static fl_aggregation gather(fl_round *r, const fl_round_result *result)
 }
 
 /* aggregated (rank 0) */
-static void aggregate(fl_round *r, fl_round_result *result)
+static fl_status aggregate(fl_round *r, fl_round_result *result)
 {
     const fl_privacy *privacy = r->env.privacy;
-    summarise(r, result);
-    if (privacy) fl_privacy_add_noise(privacy, result->round, r->sum, r->env.global->count);
+    size_t kept = list_kept(r, result->reports, result->num_clients);
+    FL_TRY(fl_lora_server_collect(&r->lora, &r->sent, result->round, r->kept, kept));
+    if (privacy) fl_privacy_add_noise(privacy, result->round, r->sum, r->sent.up_count);
     if (!privacy && result->num_answered == 0) {
         FL_WARN("round %lld: no client returned a usable update; the adapter stays as it is",
                 (long long)result->round + 1);
-        return;
+        return FL_OK;
     }
     fl_aggregation sums = gather(r, result);
-    r->env.algorithm->aggregate(&sums);
+    if (r->method->aggregate)
+        FL_TRY(fl_lora_server_aggregate(&r->lora, result->round));
+    else
+        fl_sent_aggregate(&r->sent, r->env.algorithm, &sums,
+                          r->env.server ? r->env.server->num_states : 0);
+    return fl_lora_server_figures(&r->lora, &result->lora);
+}
+
+/* What travelled, per host, or per client where clients are known one by one. */
+static void count_bytes(const fl_round *r, fl_round_result *result)
+{
+    int size = fl_transport_size(r->env.transport);
+    uint64_t hosts = size > 1 ? (uint64_t)size - 1 : 0;
+    uint64_t single = hosts ? (uint64_t)result->num_answered * r->sent.up_count * sizeof(float) : 0;
+    size_t down = r->sent.down_count + (sent_state(r) ? r->sent.up_count : 0) +
+                  fl_lora_server_change_count(&r->lora);
+    result->bytes_down = hosts * down * sizeof(float);
+    result->bytes_up = hosts * r->sent.up_count * sizeof(int64_t) * (r->extra ? 2 : 1);
+    if (r->method->aggregate)
+        result->bytes_up = single;
+    else if (r->lora.figures)
+        result->bytes_figures = single;
+}
+
+/* The other ranks' side of aggregate. */
+static fl_status send_mine(fl_round *r, int64_t t)
+{
+    return fl_lora_server_collect(&r->lora, &r->sent, t, r->kept,
+                                  list_kept(r, r->reports, r->max_clients));
+}
+
+/* Collective: where the base moves, all ranks learn by how much. */
+static fl_status finish(fl_round *r, fl_status aggregated)
+{
+    if (r->lora.gathers) FL_TRY(fl_agree(r->env.transport, aggregated));
+    FL_TRY(fl_lora_server_finish(&r->lora));
+    return tell_base_moved(r);
 }
 
 fl_status fl_round_run(fl_round *r, int64_t t, double learning_rate, fl_round_result *result)
 {
     const fl_round_env *env = &r->env;
-    int size = fl_transport_size(env->transport);
-    uint64_t hosts = size > 1 ? (uint64_t)size - 1 : 0;
+    bool root = fl_transport_rank(env->transport) == 0;
     *result = (fl_round_result){.round = t, .learning_rate = learning_rate};
     double start = fl_clock_seconds();
     FL_TRY(make_plan(r, t));
-    FL_TRY(send_global(r));
+    FL_TRY(send_global(r, t));
     double sent = fl_clock_seconds();
     fl_status trained = train_mine(r, t, learning_rate);
     double done = fl_clock_seconds();
     FL_TRY(collect(r, trained, done - sent));
-    if (fl_transport_rank(env->transport) != 0) return FL_OK;
     double collected = fl_clock_seconds();
-    aggregate(r, result);
+    if (root) summarise(r, result);
+    FL_TRY(finish(r, root ? aggregate(r, result) : send_mine(r, t)));
+    if (!root) return FL_OK;
+    bool alone = fl_transport_size(env->transport) == 1;
     result->seconds_aggregate = fl_clock_seconds() - collected;
-    result->seconds_wait = size > 1 ? fmin(collected - done, result->seconds_train) : 0;
+    result->seconds_wait = alone ? 0 : fmin(collected - done, result->seconds_train);
     result->seconds_transfer = sent - start + (collected - done - result->seconds_wait);
-    result->bytes_down = hosts * env->global->count * sizeof(float) * (sent_state(r) ? 2 : 1);
-    result->bytes_up = hosts * env->global->count * sizeof(int64_t) * (r->extra ? 2 : 1);
+    count_bytes(r, result);
     return FL_OK;
 }

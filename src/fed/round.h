@@ -8,6 +8,8 @@
 
 #include "comm/transport.h"
 #include "fed/algorithm.h"
+#include "fed/lora_error.h"
+#include "fed/lora_method.h"
 #include "fed/privacy.h"
 #include "fed/server_state.h"
 #include "fed/update.h"
@@ -32,8 +34,12 @@ typedef struct fl_round_env {
     const fl_privacy *privacy; /* clients are drawn, clipped and noised by it; NULL: no */
     const fl_backend_ops *ops; /* of the trainer; NULL where the algorithm has no client side */
     const char *output_dir;    /* for client states, the same folder on all ranks; may be NULL */
+    const fl_lora_setup *lora; /* how the adapter is applied; NULL: scale 1, the same ranks */
     fl_train_client *train_client;
-    void *context; /* of train_client */
+    /* Called on every rank after the change of the base (server->side) has grown; NULL: nobody
+     * needs to know. */
+    fl_status (*base_moved)(void *context);
+    void *context; /* of train_client and base_moved */
 } fl_round_env;
 
 /* What became of one client. */
@@ -62,7 +68,9 @@ typedef struct fl_round_result {
     double seconds_wait;             /* rank 0: until the slowest rank had trained */
     double seconds_aggregate;
     uint64_t bytes_down, bytes_up; /* adapter bytes sent to, and update bytes taken from, hosts */
+    uint64_t bytes_figures;        /* what travelled for `lora` alone */
     uint64_t peak_memory;          /* bytes, largest of any rank */
+    fl_lora_figures lora;          /* matrices = 0: not looked at */
 } fl_round_result;
 
 typedef struct fl_round fl_round;

@@ -1,10 +1,12 @@
 /* What a run keeps besides the adapter: the algorithm's server states, and for every client the
- * round in which it last wrote its own state.  All of it goes into state.h5 as named parameters.
+ * round in which it last wrote its own state, and the change of the base if it moves.  All of it
+ * goes into state.h5 as named parameters.
  */
 #ifndef FL_FED_SERVER_STATE_H
 #define FL_FED_SERVER_STATE_H
 
 #include "fed/algorithm.h"
+#include "fed/side.h"
 #include "io/state.h"
 
 typedef struct fl_server_state {
@@ -12,7 +14,8 @@ typedef struct fl_server_state {
     size_t num_states;
     fl_params client_round; /* one vector [num_clients]: the completed rounds when the client wrote
                                its state, 0 if it never did; exact in fp32 below 2^24 */
-    fl_named_params named[FL_MAX_SERVER_STATES + 1]; /* for fl_state.server; rank 0 */
+    fl_side side; /* the base's change, on all ranks; zeroed when the base does not move */
+    fl_named_params named[FL_MAX_SERVER_STATES + 3]; /* for fl_state.server; rank 0 */
     size_t num_named;
 } fl_server_state;
 

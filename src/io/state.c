@@ -206,6 +206,30 @@ static fl_status load_progress(const cursor *from, fl_state *state)
     return load_loss(from, state);
 }
 
+/* The vector anew, in the file's length; the file's seal was checked, so that is not beyond its
+ * size. */
+static fl_status resize(cursor *from, const char *group, fl_params *params)
+{
+    int ndim;
+    int64_t dim[FL_MAX_DIMS];
+    fl_params fresh;
+    const char *name = params->params[0].name;
+    FL_ASSERT(params->num_params == 1 && params->params[0].ndim == 1);
+    FL_TRY(fl_path_join(&from->set, group, name));
+    FL_TRY(fl_h5_dims(from->h5, from->set.data, &ndim, dim));
+    FL_CHECK(ndim == 1, FL_ERR_INPUT, "%s: %s is not a vector", from->file.data, from->set.data);
+    FL_TRY(fl_params_init(&fresh, 1));
+    fl_status status = fl_params_add(&fresh, name, 1, dim);
+    if (status == FL_OK) status = fl_params_allocate(&fresh);
+    if (status != FL_OK) {
+        fl_params_fini(&fresh);
+        return status;
+    }
+    fl_params_fini(params);
+    *params = fresh;
+    return FL_OK;
+}
+
 static fl_status load_privacy(const cursor *from, fl_state *state)
 {
     if (!fl_h5_has(from->h5, releases_path)) return FL_OK;
@@ -226,6 +250,7 @@ static fl_status load_server(cursor *from, const fl_state *state)
         FL_TRY(fl_path_join(&from->group, "/server", part->name));
         if (!fl_h5_has(from->h5, from->group.data))
             return made_with_another(from, "algorithm", "the server states differ");
+        if (part->grows) FL_TRY(resize(from, from->group.data, part->params));
         FL_TRY(load_params(from, from->group.data, part->params, part->params->data));
     }
     return FL_OK;

@@ -29,6 +29,7 @@
 typedef struct fl_named_params {
     const char *name; /* no '/' */
     fl_params *params;
+    bool grows; /* one vector, which loading gives the length that it has in the file */
 } fl_named_params;
 
 /* A part of the algorithm's client state, for all clients, which share its layout. */

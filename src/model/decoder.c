@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-/* Place and size of every A and B in the adapter: the order of fl_lora_create. */
-static void place_slots(fl_decoder *d)
+/* Place and size of every A and B in the adapter: the order of fl_lora_create.  side_rank: the
+ * ranks of the base's change, whose slots are placed then; NULL: the adapter's are. */
+static void place_slots(fl_decoder *d, const int64_t *side_rank)
 {
     const fl_model_config *c = &d->model->config;
     size_t offset = 0;
@@ -14,8 +15,11 @@ static void place_slots(fl_decoder *d)
             if (!d->lora.target[m]) continue;
             int64_t rows, cols;
             fl_module holder = c->family->linear[m].holder;
-            fl_lora_slot *slot = d->layers[l].slot;
-            slot[m].r = fl_lora_rank(&d->lora, l, holder);
+            fl_lora_slot *slot = side_rank ? d->layers[l].side : d->layers[l].slot;
+            if (!side_rank)
+                slot[m].r = fl_lora_rank(&d->lora, l, holder);
+            else
+                slot[m].r = (int)holder == m ? *side_rank++ : slot[holder].r;
             slot[m].scale = fl_lora_scale(&d->lora, l, holder);
             size_t R = (size_t)slot[m].r;
             fl_module_shape((fl_module)m, c, &rows, &cols);
@@ -35,7 +39,7 @@ static fl_status prepare(fl_decoder *d)
     FL_TRY(fl_arena_create(&d->arena));
     FL_TRY(fl_arena_alloc(d->arena, &d->layers, (size_t)d->model->config.num_layers,
                           sizeof *d->layers));
-    place_slots(d);
+    place_slots(d, NULL);
     fl_decoder_plan plan = fl_decoder_layout(d, NULL);
     FL_TRY(d->ops->alloc(&d->block, fl_decoder_plan_total(&plan)));
     fl_decoder_layout(d, d->block);
@@ -47,7 +51,8 @@ fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lo
 {
     fl_decoder *d;
     FL_TRY(fl_alloc(&d, 1, sizeof *d));
-    *d = (fl_decoder){.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
+    *d = (fl_decoder){
+        .model = model, .ops = model->ops, .lora = *lora, .limits = *limits, .factor = 1};
     fl_status status = prepare(d);
     if (status != FL_OK) {
         fl_decoder_destroy(d);
@@ -101,6 +106,23 @@ size_t fl_decoder_plan_total(const fl_decoder_plan *plan)
 void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
 {
     d->adapter = weights;
+}
+
+void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank)
+{
+    FL_ASSERT(!values || d->lora.has_side);
+    d->side = values;
+    if (values) place_slots(d, rank);
+}
+
+void fl_decoder_scale(fl_decoder *d, double factor)
+{
+    d->factor = factor;
+}
+
+void fl_decoder_freeze(fl_decoder *d, unsigned factors)
+{
+    d->frozen = factors;
 }
 
 /* What continues a sequence follows it directly, and nothing continues that. */
@@ -245,7 +267,7 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
     if (grads) fl_decoder_backward_layers(d, grads);
     d->keys = NULL;
     *loss = total.sum;
-    return FL_OK;
+    return d->ops->status();
 }
 
 static void store_losses(void *context, int64_t begin, const double *losses, int64_t n)
@@ -261,7 +283,7 @@ fl_status fl_decoder_forward(fl_decoder *d, const fl_tokens_view *tokens,
     if (targets->N == 0) return FL_OK;
     FL_TRY(begin(d, tokens, targets, keys));
     all_losses(d, targets->N, false, store_losses, nll);
-    return FL_OK;
+    return d->ops->status();
 }
 
 fl_status fl_decoder_nll(fl_decoder *d, const fl_tokens_view *tokens,
@@ -299,5 +321,5 @@ fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const i
         fl_decoder_head(d, d->loss_rows + begin, n);
         d->ops->copy_out(out + (size_t)begin * V, d->logits, (size_t)n * V * sizeof(float));
     }
-    return FL_OK;
+    return d->ops->status();
 }

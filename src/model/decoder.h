@@ -64,6 +64,20 @@ size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */
  * for the bare base.  Borrowed. */
 void fl_decoder_set_adapter(fl_decoder *decoder, const float *weights);
 
+/* The change of the base in the following calls with an adapter: W = W0 + B A with a pair for every
+ * adapted module, in the order of fl_lora_create.  rank[pairs] may be anything up to the smaller
+ * side of the matrix; 0: none.  values: A [rank, cols], B [rows, rank] of each pair in turn, in
+ * backend memory, borrowed; NULL: no change.  The bare base (no adapter) stays what it was.
+ * The decoder's fl_lora_config has has_side. */
+void fl_decoder_set_side(fl_decoder *decoder, const float *values, const int64_t *rank);
+
+/* The scale of the adapter in the following calls is `factor` times that of fl_lora_config. */
+void fl_decoder_scale(fl_decoder *decoder, double factor);
+
+/* The following backward passes leave the gradients of these factors (FL_FACTOR_A, FL_FACTOR_B) as
+ * they are. */
+void fl_decoder_freeze(fl_decoder *decoder, unsigned factors);
+
 /* Dropout of the following calls: a stream per module is derived from these keys; p = 0 or
  * dropout = false in fl_decoder_loss switches it off. */
 typedef struct fl_dropout_keys {

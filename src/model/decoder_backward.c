@@ -2,6 +2,16 @@
  */
 #include "model/decoder_internal.h"
 
+/* dx += (dy B) A of the base's change */
+static void add_side(fl_decoder *d, const fl_lora_slot *side, const fl_weight *w, float *dx,
+                     const float *dy)
+{
+    int64_t T = d->shape.T, R = side->r;
+    if (!d->side || R == 0) return;
+    d->ops->gemm(d->side_t, dy, d->side + side->b, T, R, w->rows, false, false, 1.0f, 0.0f);
+    d->ops->gemm(dx, d->side_t, d->side + side->a, T, w->cols, R, false, false, 1.0f, 1.0f);
+}
+
 /* From dy [T, rows] of one linear with input x [T, cols]: adds dA, dB to grads, and unless dx is
  * NULL gives it dy W + LoRA's part (accumulate: +=).  x is what the linear saw, before dropout. */
 static void linear_backward(fl_decoder *d, int64_t layer, fl_module module, const float *dy,
@@ -14,18 +24,22 @@ static void linear_backward(fl_decoder *d, int64_t layer, fl_module module, cons
     if (dx) ops->linear_bwd(dx, dy, w, T, accumulate);
     if (!d->lora.target[module]) return;
 
-    float scale = slot->scale;
+    if (dx) add_side(d, &d->layers[layer].side[module], w, dx, dy);
+    float scale = fl_decoder_lora_scale(d, slot);
     const float *a = d->adapter + slot->a, *b = d->adapter + slot->b;
-    ops->gemm(grads + slot->b, dy, slot->t, rows, R, T, true, false, scale, 1.0f);
+    bool grad_a = !(d->frozen & FL_FACTOR_A), grad_b = !(d->frozen & FL_FACTOR_B);
+    if (grad_b) ops->gemm(grads + slot->b, dy, slot->t, rows, R, T, true, false, scale, 1.0f);
     ops->gemm(d->dt, dy, b, T, R, rows, false, false, scale, 0.0f);
     if (!d->keys) {
-        ops->gemm(grads + slot->a, d->dt, x, R, cols, T, true, false, 1.0f, 1.0f);
+        if (grad_a) ops->gemm(grads + slot->a, d->dt, x, R, cols, T, true, false, 1.0f, 1.0f);
         if (dx) ops->gemm(dx, d->dt, a, T, cols, R, false, false, 1.0f, 1.0f);
         return;
     }
     fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
-    ops->dropout(d->dropped, x, T * cols, d->lora.dropout, &stream, false);
-    ops->gemm(grads + slot->a, d->dt, d->dropped, R, cols, T, true, false, 1.0f, 1.0f);
+    if (grad_a) {
+        ops->dropout(d->dropped, x, T * cols, d->lora.dropout, &stream, false);
+        ops->gemm(grads + slot->a, d->dt, d->dropped, R, cols, T, true, false, 1.0f, 1.0f);
+    }
     if (!dx) return;
     ops->gemm(d->dropped, d->dt, a, T, cols, R, false, false, 1.0f, 0.0f);
     ops->dropout(dx, d->dropped, T * cols, d->lora.dropout, &stream, true);

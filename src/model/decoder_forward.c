@@ -10,6 +10,21 @@ fl_rng fl_decoder_dropout_stream(const fl_decoder *d, int64_t layer, fl_module m
                                   (int64_t)d->model->config.family->linear[module].holder));
 }
 
+/* y += (x A^T) B^T of the base's change */
+static void add_side(fl_decoder *d, const fl_lora_slot *side, const fl_weight *w, float *y,
+                     const float *x)
+{
+    int64_t T = d->shape.T, R = side->r;
+    if (!d->side || R == 0) return;
+    d->ops->gemm(d->side_t, x, d->side + side->a, T, R, w->cols, false, true, 1.0f, 0.0f);
+    d->ops->gemm(y, d->side_t, d->side + side->b, T, w->rows, R, false, true, 1.0f, 1.0f);
+}
+
+float fl_decoder_lora_scale(const fl_decoder *d, const fl_lora_slot *slot)
+{
+    return d->factor == 1 ? slot->scale : (float)(d->factor * (double)slot->scale);
+}
+
 void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y, const float *x,
                        bool accumulate)
 {
@@ -20,6 +35,7 @@ void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y,
     if (!d->adapter || !d->lora.target[module]) return;
     fl_lora_slot *slot = &d->layers[layer].slot[module];
     int64_t R = slot->r;
+    add_side(d, &d->layers[layer].side[module], w, y, x);
     if (d->model->config.family->linear[module].holder == module) {
         if (d->keys) {
             fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
@@ -28,7 +44,8 @@ void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y,
         }
         ops->gemm(slot->t, x, d->adapter + slot->a, T, R, w->cols, false, true, 1.0f, 0.0f);
     } /* else the holder, which came first, has left x A^T in the t they share */
-    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true, slot->scale, 1.0f);
+    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true,
+              fl_decoder_lora_scale(d, slot), 1.0f);
 }
 
 void fl_decoder_activate(fl_decoder *d, float *out, const float *gate, const float *up)

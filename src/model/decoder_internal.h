@@ -28,6 +28,7 @@ typedef struct fl_layer_state {
     float *before[FL_NUM_NORMS]; /* query [T, H*D], key [T, KV*D], after a block [T, C] */
     float *rstd[FL_NUM_NORMS];   /* [T, H], [T, KV], [T] */
     fl_lora_slot slot[FL_NUM_MODULES];
+    fl_lora_slot side[FL_NUM_MODULES]; /* of the base's change; t is side_t of the decoder */
 } fl_layer_state;
 
 enum { FL_LOSS_CHUNK = 256 }; /* rows of logits that exist at a time */
@@ -38,6 +39,10 @@ struct fl_decoder {
     fl_lora_config lora;
     fl_decoder_limits limits;
     const float *adapter;   /* NULL: bare base */
+    unsigned frozen;        /* factors without gradient */
+    double factor;          /* on every scale of the adapter */
+    const float *side;      /* change of the base; NULL: none */
+    float *side_t;          /* [T, smaller side of any adapted matrix]; NULL: the base stays */
     fl_layer_state *layers; /* [num_layers] */
     float *x_out;           /* [T, C] residual after the last layer */
 
@@ -98,6 +103,9 @@ void fl_decoder_head(fl_decoder *decoder, const int32_t *rows, int64_t N);
 /* y = x W^T + lora (accumulate: +=), keeping x A^T.  x [T, cols], y [T, rows]. */
 void fl_decoder_linear(fl_decoder *decoder, int64_t layer, fl_module module, float *y,
                        const float *x, bool accumulate);
+
+/* The scale of an adapted linear in the running pass. */
+float fl_decoder_lora_scale(const fl_decoder *decoder, const fl_lora_slot *slot);
 
 /* out = activation(gate) * up, [T, F] */
 void fl_decoder_activate(fl_decoder *decoder, float *out, const float *gate, const float *up);

@@ -85,6 +85,7 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
         float *t = copy.slot[m].t;
         copy.slot[m] = layer->slot[m];
         copy.slot[m].t = t;
+        copy.side[m] = layer->side[m];
     }
     *layer = copy;
 }
@@ -132,6 +133,21 @@ int64_t fl_decoder_widest(const fl_model_config *c)
     return c->intermediate_size > widest ? c->intermediate_size : widest;
 }
 
+/* The largest rank that the change of an adapted matrix can have. */
+static int64_t widest_side(const fl_decoder *d)
+{
+    int64_t widest = 0, rows, cols;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (!d->lora.target[m]) continue;
+        fl_module holder = d->model->config.family->linear[m].holder;
+        fl_module_shape((fl_module)m, &d->model->config, &rows, &cols);
+        rows = fl_holder_rows(holder, &d->model->config);
+        int64_t smaller = rows < cols ? rows : cols;
+        if (smaller > widest) widest = smaller;
+    }
+    return widest;
+}
+
 /* What differs from layer to layer.  Kept for the backward pass: all of it, or only the input. */
 static void layout_layers(cursor *at, fl_decoder *d)
 {
@@ -159,6 +175,7 @@ static void layout_workspace(cursor *at, fl_decoder *d)
     d->act = take_floats(at, T, c->intermediate_size);
     if (d->lora.dropout > 0 && d->limits.backward)
         d->dropped = take_floats(at, T, fl_decoder_widest(c));
+    if (d->lora.has_side) d->side_t = take_floats(at, T, widest_side(d));
     if (d->limits.backward) layout_backward(at, d);
     layout_batch(at, d);
 }

@@ -230,7 +230,7 @@ static fl_status run_pass(fl_generator *g, const int32_t *ids, int64_t S, fl_att
 }
 
 /* Logits after the last token of each of the S sequences of the pass that just ran. */
-static void finish_pass(fl_generator *g, int64_t S)
+static fl_status finish_pass(fl_generator *g, int64_t S)
 {
     fl_decoder *d = g->decoder;
     size_t V = (size_t)d->model->config.vocab_size;
@@ -243,6 +243,7 @@ static void finish_pass(fl_generator *g, int64_t S)
     if (g->logits)
         d->ops->copy_out(g->logits + (size_t)g->first * V, d->logits,
                          (size_t)S * V * sizeof(float));
+    return d->ops->status();
 }
 
 static fl_status check_room(const fl_generator *g, int64_t length, int64_t n)
@@ -277,8 +278,7 @@ fl_status fl_generator_extend(fl_generator *g, int64_t s, const int32_t *ids, in
     int64_t most = g->decoder->limits.max_tokens;
     for (int64_t done = 0; done < n; done += most)
         FL_TRY(run_piece(g, s, ids + done, n - done < most ? n - done : most));
-    finish_pass(g, 1);
-    return FL_OK;
+    return finish_pass(g, 1);
 }
 
 /* Prompts begin .. end-1 in one pass; they fit into it together. */
@@ -298,7 +298,7 @@ static fl_status add_packed(fl_generator *g, const fl_tokens_view *prompts, int6
     }
     g->cu[S] = prompts->cu[end] - start;
     FL_TRY(run_pass(g, prompts->ids + start, S, attend_prompts));
-    finish_pass(g, S);
+    FL_TRY(finish_pass(g, S));
     g->count += S;
     return FL_OK;
 }
@@ -339,7 +339,7 @@ fl_status fl_generator_step(fl_generator *g, const int32_t *next)
     g->cu[S] = (int32_t)S;
     g->first = 0;
     FL_TRY(run_pass(g, next, S, attend_step));
-    finish_pass(g, S);
+    FL_TRY(finish_pass(g, S));
     for (int64_t s = 0; s < S; s++)
         g->lengths[s]++;
     return FL_OK;

@@ -1,7 +1,5 @@
 #include "model/lora.h"
 
-#include "base/rng.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -65,6 +63,23 @@ static bool adapted(const fl_lora_config *lora, const fl_model_config *config, i
     return lora->target[module] && (int)config->family->linear[module].holder == module;
 }
 
+size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config, size_t *counts)
+{
+    size_t n = 0;
+    for (int64_t l = 0; l < config->num_layers; l++)
+        for (int m = 0; m < FL_NUM_MODULES; m++) {
+            if (!adapted(lora, config, m)) continue;
+            int64_t rows, cols, r = fl_lora_rank(lora, l, (fl_module)m);
+            fl_module_shape((fl_module)m, config, &rows, &cols);
+            if (counts) {
+                counts[n] = (size_t)(r * cols);
+                counts[n + 1] = (size_t)(r * fl_holder_rows((fl_module)m, config));
+            }
+            n += 2;
+        }
+    return n;
+}
+
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
 {
     int64_t count = 0;
@@ -75,6 +90,21 @@ size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
         for (int64_t l = 0; l < config->num_layers; l++)
             count +=
                 fl_lora_rank(lora, l, (fl_module)m) * (fl_holder_rows((fl_module)m, config) + cols);
+    }
+    return (size_t)count;
+}
+
+size_t fl_lora_side_count(const fl_lora_config *lora, const fl_model_config *config, int64_t most)
+{
+    int64_t count = 0;
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        if (!adapted(lora, config, m)) continue;
+        int64_t rows, cols, rank = most;
+        fl_module_shape((fl_module)m, config, &rows, &cols);
+        rows = fl_holder_rows((fl_module)m, config);
+        if (rank > rows) rank = rows;
+        if (rank > cols) rank = cols;
+        count += config->num_layers * rank * (rows + cols);
     }
     return (size_t)count;
 }
@@ -123,15 +153,21 @@ static fl_status add_all(fl_params *params, const fl_lora_config *lora,
     return fl_params_allocate(params);
 }
 
-/* Kaiming uniform with a = sqrt(5), as PEFT: the bound is 1/sqrt(fan in).  Only A; B stays zero. */
+/* Kaiming uniform with a = sqrt(5), as PEFT: the bound is 1/sqrt(fan in). */
+void fl_lora_draw(float *values, const fl_param *a, fl_rng *rng)
+{
+    float bound = 1.0f / sqrtf((float)a->dim[1]);
+    for (size_t j = 0; j < a->count; j++)
+        values[j] = bound * (2.0f * fl_rng_uniform(rng) - 1.0f);
+}
+
+/* Only A; B stays zero. */
 static void init_values(fl_params *params, uint64_t seed)
 {
     for (size_t i = 0; i < params->num_params; i += 2) {
         const fl_param *a = &params->params[i];
         fl_rng rng = fl_rng_make(seed, FL_PURPOSE_LORA_INIT, i, 0, 0, 0);
-        float bound = 1.0f / sqrtf((float)a->dim[1]);
-        for (size_t j = 0; j < a->count; j++)
-            params->data[a->offset + j] = bound * (2.0f * fl_rng_uniform(&rng) - 1.0f);
+        fl_lora_draw(params->data + a->offset, a, &rng);
     }
 }
 

@@ -9,9 +9,13 @@
 #ifndef FL_MODEL_LORA_H
 #define FL_MODEL_LORA_H
 
+#include "base/rng.h"
 #include "io/pattern.h"
 #include "model/model_config.h"
 #include "tensor/tensor.h"
+
+/* The factors of s B A, for which of them are trained or sent. */
+enum { FL_FACTOR_A = 1, FL_FACTOR_B = 2, FL_FACTORS = FL_FACTOR_A | FL_FACTOR_B };
 
 /* rows (out) and cols (in) of one linear */
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols);
@@ -34,6 +38,7 @@ typedef struct fl_lora_config {
     /* [num_layers * FL_NUM_MODULES] from patterns; NULL: r and alpha everywhere.  Copies of the
      * struct share it; the one that fl_lora_set_patterns filled ends it. */
     fl_lora_size *sizes;
+    bool has_side; /* the base moves: room for fl_decoder_set_side */
 } fl_lora_config;
 
 /* Ends *lora; accepts one without patterns. */
@@ -46,6 +51,11 @@ float fl_lora_scale(const fl_lora_config *lora, int64_t layer, fl_module holder)
 int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config);
 /* Numbers in the adapter. */
 size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config);
+/* Numbers in a change of the base whose factors have at most this many rows and columns each. */
+size_t fl_lora_side_count(const fl_lora_config *lora, const fl_model_config *config, int64_t most);
+
+/* counts[] = numbers in each tensor of the adapter (NULL: not wanted); returns how many tensors. */
+size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config, size_t *counts);
 
 /* Sets target[].  count = 0: the family's default.  One word "all-linear": every linear of the
  * layers.  Otherwise each word is the name of a module, whole ("q_proj") or with more of its path
@@ -77,6 +87,9 @@ size_t fl_lora_target_names(const fl_lora_config *lora, const fl_model_config *c
  * LORA_INIT, index of the tensor), B zero.  Owned by the caller (fl_params_fini). */
 fl_status fl_lora_create(fl_params *out, const fl_lora_config *lora, const fl_model_config *config,
                          uint64_t seed);
+
+/* Draws an A: values[a->count] uniform in +-1/sqrt(in). */
+void fl_lora_draw(float *values, const fl_param *a, fl_rng *rng);
 
 /* An adapter from a PEFT folder: *lora says how it is applied, *out holds its values (owned by the
  * caller, fl_lora_fini and fl_params_fini).  Errors: those of fl_adapter_read_info and

@@ -44,8 +44,9 @@ static fl_status get_matrix(fl_model *model, const char *name, int64_t rows, int
     const fl_tensor *tensor;
     FL_TRY(fl_model_get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
     *out = (fl_weight){.data = tensor->data, .dtype = tensor->dtype, .rows = rows, .cols = cols};
-    model->weight_bytes += (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
-    return FL_OK;
+    size_t bytes = (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
+    model->weight_bytes += bytes;
+    return fl_model_make_resident(model, &out->data, bytes);
 }
 
 /* Norm weights and biases are small: widened to fp32 into the model's block. */
@@ -303,6 +304,7 @@ void fl_model_close(fl_model *model)
     if (!model) return;
     model->ops->release(model->block);
     model->ops->release(model->quant_block);
+    fl_model_release_residents(model);
     fl_weights_close(model->files);
     fl_arena_destroy(model->arena);
     fl_free(model);

@@ -26,6 +26,7 @@ typedef struct fl_model {
     int64_t positions;   /* longest sequence the tables serve */
     size_t weight_bytes; /* of the frozen base, as stored */
     struct fl_weights *files;
+    struct fl_resident *residents; /* copies of weights in backend memory; NULL: the maps serve */
     fl_arena *arena;
     float *block;      /* backend memory of norms, biases and tables */
     size_t block_used; /* floats */

@@ -8,6 +8,11 @@
 fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim, const int64_t *dim,
                               const fl_tensor **out);
 
+/* Where the backend's kernels do not read the host's memory, *data (`bytes` of a file's map)
+ * becomes a copy in backend memory, which lives as long as the model.  Errors: FL_ERR_MEMORY. */
+fl_status fl_model_make_resident(fl_model *model, const void **data, size_t bytes);
+void fl_model_release_residents(fl_model *model);
+
 enum { FL_TENSOR_NAME_SIZE = 160 };
 
 /* name = "model.layers.INDEX.PATH.KIND"; returns it. */

@@ -133,6 +133,14 @@ static fl_status get_part(const fl_model *model, const char *name, const char *s
     return FL_OK;
 }
 
+/* The same for what kernels read. */
+static fl_status get_resident(fl_model *model, const char *name, const char *suffix, fl_dtype dtype,
+                              int64_t count, const void **data)
+{
+    FL_TRY(get_part(model, name, suffix, dtype, count, data));
+    return fl_model_make_resident(model, data, (size_t)count * fl_dtype_size(dtype));
+}
+
 static fl_status check_state(const json_t *state, int64_t rows, int64_t cols, const char *name,
                              double *offset)
 {
@@ -170,35 +178,35 @@ static fl_status read_state(const fl_model *model, const char *name, int64_t row
     return status;
 }
 
-static fl_status read_nf4(const fl_model *model, const char *name, fl_quant *out, int64_t rows)
+static fl_status read_nf4(fl_model *model, const char *name, fl_quant *out, int64_t rows)
 {
     const void *values, *part;
     double offset;
     char full[NAME_SIZE];
     parts p = parts_of(FL_NF4, rows, out->cols);
     FL_TRY(read_state(model, name, rows, out->cols, &offset));
-    FL_TRY(get_part(model, name, "", FL_U8, ceil_div(rows * out->cols, 2), &out->codes));
+    FL_TRY(get_resident(model, name, "", FL_U8, ceil_div(rows * out->cols, 2), &out->codes));
     FL_TRY(get_part(model, name, ".quant_map", FL_F32, 16, &values));
     FL_CHECK(memcmp(values, fl_nf4_values, sizeof fl_nf4_values) == 0, FL_ERR_UNSUPPORTED,
              "tensor %s.quant_map is not the table of NF4", name);
     snprintf(full, sizeof full, "%s.nested_absmax", name);
     if (!fl_weights_has(model->files, full)) {
-        FL_TRY(get_part(model, name, ".absmax", FL_F32, p.blocks, &part));
+        FL_TRY(get_resident(model, name, ".absmax", FL_F32, p.blocks, &part));
         out->absmax = part;
         return FL_OK;
     }
-    FL_TRY(get_part(model, name, ".absmax", FL_U8, p.blocks, &part));
+    FL_TRY(get_resident(model, name, ".absmax", FL_U8, p.blocks, &part));
     out->absmax_codes = part;
-    FL_TRY(get_part(model, name, ".nested_absmax", FL_F32, p.groups, &part));
+    FL_TRY(get_resident(model, name, ".nested_absmax", FL_F32, p.groups, &part));
     out->absmax_scale = part;
-    FL_TRY(get_part(model, name, ".nested_quant_map", FL_F32, FL_ABSMAX_CODES, &part));
+    FL_TRY(get_resident(model, name, ".nested_quant_map", FL_F32, FL_ABSMAX_CODES, &part));
     out->absmax_map = part;
     out->absmax_offset = (float)offset;
     return FL_OK;
 }
 
 /* NAME.weight -> NAME.SCB */
-static fl_status read_int8(const fl_model *model, const char *name, fl_quant *out, int64_t rows)
+static fl_status read_int8(fl_model *model, const char *name, fl_quant *out, int64_t rows)
 {
     const void *part;
     char stem[NAME_SIZE], full[NAME_SIZE + 16];
@@ -208,8 +216,8 @@ static fl_status read_int8(const fl_model *model, const char *name, fl_quant *ou
     FL_CHECK(!layout || (layout->dtype == FL_U8 && fl_tensor_count(layout) == 1 &&
                          *(const uint8_t *)layout->data == 0),
              FL_ERR_UNSUPPORTED, "tensor %s: only rows one after the other are known", full);
-    FL_TRY(get_part(model, name, "", FL_I8, rows * out->cols, &out->codes));
-    FL_TRY(get_part(model, stem, ".SCB", FL_F32, rows, &part));
+    FL_TRY(get_resident(model, name, "", FL_I8, rows * out->cols, &out->codes));
+    FL_TRY(get_resident(model, stem, ".SCB", FL_F32, rows, &part));
     out->absmax = part;
     return FL_OK;
 }

@@ -11,6 +11,9 @@ struct fl_trainer {
     fl_decoder *decoder;
     size_t count;                   /* adapter elements */
     float *weights, *grads, *m, *v; /* [count] each, backend memory, one block */
+    size_t *tensors;                /* [num_tensors] numbers in each; A and B in turn */
+    size_t num_tensors;
+    float *side; /* change of the base, backend memory; NULL: none */
     fl_batch batch;
     double *nll, *logp; /* [max_tokens], [max_sequences] scratch of the objective */
     uint32_t *order;    /* [order_capacity] examples of the running pass */
@@ -34,6 +37,9 @@ static fl_status prepare(fl_trainer *t, const fl_lora_config *lora, const fl_tra
     fl_decoder_limits batch = limits_for(t->config, limits->longest);
     FL_TRY(fl_decoder_create(&t->decoder, t->model, lora, &batch));
     t->count = fl_lora_count(lora, &t->model->config);
+    t->num_tensors = fl_lora_tensors(lora, &t->model->config, NULL);
+    FL_TRY(fl_alloc(&t->tensors, t->num_tensors, sizeof *t->tensors));
+    fl_lora_tensors(lora, &t->model->config, t->tensors);
     FL_TRY(t->ops->alloc(&t->weights, ADAPTER_COPIES * t->count * sizeof *t->weights));
     t->grads = t->weights + t->count;
     t->m = t->grads + t->count;
@@ -70,9 +76,11 @@ void fl_trainer_destroy(fl_trainer *t)
     if (!t) return;
     fl_batch_fini(&t->batch);
     fl_free(t->order);
+    fl_free(t->tensors);
     fl_free(t->nll);
     fl_free(t->logp);
     t->ops->release(t->weights);
+    t->ops->release(t->side);
     fl_decoder_destroy(t->decoder);
     fl_free(t);
 }
@@ -101,11 +109,25 @@ fl_decoder *fl_trainer_decoder(fl_trainer *t)
 void fl_trainer_set_adapter(fl_trainer *t, const float *weights)
 {
     t->ops->copy_in(t->weights, weights, t->count * sizeof *weights);
+    fl_decoder_scale(t->decoder, 1); /* a job may say otherwise */
 }
 
 void fl_trainer_get_adapter(const fl_trainer *t, float *weights)
 {
     t->ops->copy_out(weights, t->weights, t->count * sizeof *weights);
+}
+
+fl_status fl_trainer_set_side(fl_trainer *t, const float *values, size_t count, const int64_t *rank)
+{
+    float *side = NULL;
+    if (count) {
+        FL_TRY(t->ops->alloc(&side, count * sizeof *side));
+        t->ops->copy_in(side, values, count * sizeof *side);
+    }
+    t->ops->release(t->side);
+    t->side = side;
+    fl_decoder_set_side(t->decoder, side, rank);
+    return FL_OK;
 }
 
 static fl_micro_batch micro_batch(fl_trainer *t, const fl_train_data *data, const uint32_t *picked,
@@ -181,8 +203,22 @@ static fl_status accumulate(fl_trainer *t, walk *w, int64_t step, loss_sum *out,
     return FL_OK;
 }
 
+/* What is frozen has no gradient, but would decay. */
+static void move_weights(fl_trainer *t, const fl_adamw *opt, unsigned frozen)
+{
+    if (!frozen) {
+        t->ops->adamw(t->weights, t->m, t->v, t->grads, (int64_t)t->count, opt);
+        return;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < t->num_tensors; at += t->tensors[i++])
+        if (!(frozen & (i % 2 == 0 ? FL_FACTOR_A : FL_FACTOR_B)))
+            t->ops->adamw(t->weights + at, t->m + at, t->v + at, t->grads + at,
+                          (int64_t)t->tensors[i], opt);
+}
+
 /* One AdamW step on the averaged, clipped gradient.  Returns the norm before clipping. */
-static double update_weights(fl_trainer *t, double learning_rate, int64_t step)
+static double update_weights(fl_trainer *t, double learning_rate, int64_t step, unsigned frozen)
 {
     const fl_train_config *c = t->config;
     double average = 1.0 / (double)c->gradient_accumulation_steps;
@@ -196,7 +232,7 @@ static double update_weights(fl_trainer *t, double learning_rate, int64_t step)
                     .weight_decay = c->weight_decay,
                     .grad_scale = clip < 1.0 ? average * clip : average,
                     .step = step};
-    t->ops->adamw(t->weights, t->m, t->v, t->grads, (int64_t)t->count, &opt);
+    move_weights(t, &opt, frozen);
     return norm;
 }
 
@@ -208,7 +244,7 @@ static double finish_step(fl_trainer *t, const fl_local_job *job, int64_t step, 
     double copies = (double)t->config->gradient_accumulation_steps;
     if (hooks->after_backward)
         *loss += hooks->after_backward(hooks->context, t->weights, t->grads, copies);
-    double norm = update_weights(t, job->learning_rate, step);
+    double norm = update_weights(t, job->learning_rate, step, job->frozen);
     if (hooks->after_step && isfinite(norm))
         hooks->after_step(hooks->context, t->weights, job->learning_rate);
     return norm;
@@ -250,6 +286,8 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
              job->count, t->order_capacity);
     *result = (fl_local_result){.finite = true};
     FL_TRY(prepare_reference(t, &job->data, job->indices, job->count, result));
+    fl_decoder_freeze(t->decoder, job->frozen);
+    fl_decoder_scale(t->decoder, job->scale > 0 ? job->scale : 1);
     memcpy(t->order, job->indices, job->count * sizeof *t->order);
     t->ops->zero(t->m, 2 * t->count * sizeof *t->m); /* m and v are neighbours */
     walk w = {.job = job, .seed = (uint64_t)t->config->seed};
@@ -270,12 +308,13 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
     result->loss = all.counted ? all.loss / (double)all.counted : NAN;
     for (int i = 0; i < FL_MAX_MEASURES; i++)
         result->measures[i] = all.examples ? all.measures[i] / (double)all.examples : NAN;
-    return FL_OK;
+    return t->ops->status();
 }
 
 fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const uint32_t *indices,
                               size_t count, double *loss, float *gradient)
 {
+    fl_decoder_freeze(t->decoder, 0);
     double measures[FL_MAX_MEASURES] = {0};
     fl_local_result unused;
     FL_ASSERT(count <= t->order_capacity);

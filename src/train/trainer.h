@@ -41,6 +41,12 @@ fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
 void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
 void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);
 
+/* The change of the base from now on, for training and for the decoder: see fl_decoder_set_side;
+ * values [count] and rank are in host memory and copied.  Not inside a step.  Errors:
+ * FL_ERR_MEMORY. */
+fl_status fl_trainer_set_side(fl_trainer *trainer, const float *values, size_t count,
+                              const int64_t *rank);
+
 /* What the caller may do inside local training.  Pointers are to backend memory; either function
  * may be NULL.  Both must be functions of their arguments and of what the caller set up for this
  * job. */
@@ -63,6 +69,8 @@ typedef struct fl_local_job {
     double learning_rate;
     uint64_t round, client;      /* keys of the random streams */
     const fl_train_hooks *hooks; /* NULL: none */
+    double scale;                /* times the adapter's scale; 0: 1 */
+    unsigned frozen;             /* factors that are not trained: FL_FACTOR_A, FL_FACTOR_B */
 } fl_local_job;
 
 typedef struct fl_local_result {

@@ -14,6 +14,33 @@ void golden_ok(fl_status status, const char *call)
     if (status != FL_OK) fail_msg("%s: %s", call, fl_error_text());
 }
 
+static const fl_backend_ops *backend = &fl_backend_cpu;
+
+void golden_choose_backend(int argc, char **argv)
+{
+    if (argc < 2) return;
+    backend = fl_backend_find(argv[1]);
+    if (!backend || !backend->present()) exit(77);
+    if (backend->open(0) != FL_OK) {
+        fprintf(stderr, "%s\n", fl_error_text());
+        exit(1);
+    }
+}
+
+const fl_backend_ops *golden_backend(void)
+{
+    return backend;
+}
+
+float *golden_to_backend(const float *host, size_t count)
+{
+    float *copy = NULL;
+    if (!host) return NULL;
+    OK(backend->alloc(&copy, count * sizeof *copy));
+    backend->copy_in(copy, host, count * sizeof *copy);
+    return copy;
+}
+
 const char *golden_path(const char *name)
 {
     static char path[1024];

@@ -15,6 +15,13 @@ typedef struct golden {
     fl_safetensors *tensors; /* NULL if there is no such file */
 } golden;
 
+/* The backend of a test: the one named as its argument, the cpu without.  Called first in main;
+ * ends the program with 77 where this machine does not have it. */
+void golden_choose_backend(int argc, char **argv);
+const fl_backend_ops *golden_backend(void);
+/* A copy of an adapter (host memory) for fl_decoder_set_adapter; NULL for NULL. */
+float *golden_to_backend(const float *host, size_t count);
+
 golden golden_open(const char *name);
 void golden_close(golden *g);
 const char *golden_path(const char *name); /* tests/golden/data/NAME; valid until the next call */

@@ -37,7 +37,8 @@ void golden_check_logits(const golden *g, const fl_model *model, const fl_lora_c
     fl_decoder_limits limits = {.max_tokens = batch.T, .max_sequences = batch.S};
     fl_decoder *decoder;
     OK(fl_decoder_create(&decoder, model, lora, &limits));
-    fl_decoder_set_adapter(decoder, adapter);
+    float *weights = golden_to_backend(adapter, fl_lora_count(lora, &model->config));
+    fl_decoder_set_adapter(decoder, weights);
     size_t V = (size_t)model->config.vocab_size;
     int32_t rows[512];
     assert_in_range(batch.T, 1, 512);
@@ -52,6 +53,7 @@ void golden_check_logits(const golden *g, const fl_model *model, const fl_lora_c
     expect_close("logits", logits, expected->data, (size_t)batch.T * V, limit);
     test_free(logits);
     fl_decoder_destroy(decoder);
+    golden_backend()->release(weights);
     fl_batch_fini(&batch);
     fl_examples_destroy(examples);
 }

@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 import golden_fedalg
 import golden_fedtrain
+import golden_lora
 import golden_sft
 from golden_hand import HandModel
 from golden_io import concat, difference, relative, write_json, write_tensors
@@ -209,6 +210,7 @@ def make_all(out):
     for case in golden_fedtrain.CASES:
         make_fed_train(out, *case)
     write_json(out / "fed_algorithms.json", golden_fedalg.make_cases())
+    write_json(out / "fed_lora.json", golden_lora.make_cases())
     write_json(out / "rng.json", make_rng())
     golden_sft.make_sft(out)
     write_made_with(out)

@@ -32,7 +32,8 @@ static void check_greedy(const golden *g, const fl_model *model, const fl_lora_c
     fl_generator *generator;
     fl_decoder_limits limits = {.max_tokens = MAX_PROMPT, .max_sequences = 1};
     OK(fl_decoder_create(&decoder, model, lora, &limits));
-    fl_decoder_set_adapter(decoder, adapter);
+    float *weights = golden_to_backend(adapter, fl_lora_count(lora, &model->config));
+    fl_decoder_set_adapter(decoder, weights);
     OK(fl_generator_create(&generator, decoder, 1, MAX_PROMPT + MAX_NEW));
     fl_tokens_view view = {.ids = ids, .pos = pos, .cu = cu, .S = 1, .T = length};
     int64_t count;
@@ -44,6 +45,7 @@ static void check_greedy(const golden *g, const fl_model *model, const fl_lora_c
                      (long long)json_integer_value(json_array_get(answer, i)));
     fl_generator_destroy(generator);
     fl_decoder_destroy(decoder);
+    golden_backend()->release(weights);
 }
 
 static void check_family(void **state)
@@ -55,7 +57,7 @@ static void check_family(void **state)
     golden g = golden_open(path);
     snprintf(path, sizeof path, "families/%s", name);
     fl_model *model;
-    OK(fl_model_open(&model, golden_path(path), fl_backend_find("cpu"), 0));
+    OK(fl_model_open(&model, golden_path(path), golden_backend(), 0));
     fl_lora_config lora = golden_lora(&g, &model->config);
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
@@ -69,8 +71,9 @@ static void check_family(void **state)
     golden_close(&g);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    golden_choose_backend(argc, argv);
     static char names[][16] = {"llama_llama3", "llama_linear", "llama_dynamic", "mistral", "qwen2",
                                "qwen3",        "phi3",         "gemma",         "gemma2"};
     enum { COUNT = sizeof names / sizeof names[0] };

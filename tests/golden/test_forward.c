@@ -18,7 +18,7 @@ static void check_case(const char *name)
 {
     golden g = golden_open(name);
     fl_model *model;
-    OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
+    OK(fl_model_open(&model, golden_path("model"), golden_backend(), 0));
     fl_lora_config lora = golden_lora(&g, &model->config);
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
@@ -57,14 +57,15 @@ static void sharded_bf16_base(void **state)
     golden g = golden_open("model_sharded_logits");
     fl_lora_config none = {.r = 1, .alpha = 1};
     fl_model *model;
-    OK(fl_model_open(&model, golden_path("model_sharded"), fl_backend_find("cpu"), 0));
+    OK(fl_model_open(&model, golden_path("model_sharded"), golden_backend(), 0));
     golden_check_logits(&g, model, &none, NULL, logits_limit);
     fl_model_close(model);
     golden_close(&g);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    golden_choose_backend(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapter_on_q_and_v),
         cmocka_unit_test(adapter_on_all_linears),

@@ -133,19 +133,17 @@ static void checkpoints_load_as_they_are(void **state)
         snprintf(path, sizeof path, "quant/%s/case", names[i]);
         golden g = golden_open(path);
         snprintf(path, sizeof path, "quant/%s", names[i]);
-        OK(fl_model_open(&model, golden_path(path), fl_backend_find("cpu"), 0));
+        OK(fl_model_open(&model, golden_path(path), golden_backend(), 0));
         print_message("%s: %zu bytes\n", names[i], model->weight_bytes);
         golden_check_logits(&g, model, &none, NULL, 5e-6);
         /* quantised at load: the same but for what check_nested allows, and for int8 because
          * Transformers rounds to fp16 before it quantises, which the format does not ask for */
-        OK(fl_model_open_as(&made, golden_path("families/qwen3"), fl_backend_find("cpu"), 0,
-                            formats[i]));
+        OK(fl_model_open_as(&made, golden_path("families/qwen3"), golden_backend(), 0, formats[i]));
         if (i != 1) golden_check_logits(&g, made, &none, NULL, i == 0 ? 1e-3 : 5e-3);
         fl_model_close(made);
         fl_format other = formats[i] == FL_NF4 ? FL_INT8 : FL_NF4;
-        assert_int_equal(
-            fl_model_open_as(&made, golden_path(path), fl_backend_find("cpu"), 0, other),
-            FL_ERR_USAGE);
+        assert_int_equal(fl_model_open_as(&made, golden_path(path), golden_backend(), 0, other),
+                         FL_ERR_USAGE);
         fl_model_close(model);
         golden_close(&g);
     }
@@ -158,7 +156,7 @@ static void train(const golden *g, fl_format format, double *first, double *last
     fl_train_config config = golden_train(g);
     fl_examples *examples = golden_examples(golden_get(g->json, "batches"));
     fl_model *model;
-    OK(fl_model_open_as(&model, golden_path("model"), fl_backend_find("cpu"), 0, format));
+    OK(fl_model_open_as(&model, golden_path("model"), golden_backend(), 0, format));
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
     config.batch_size = 4;
@@ -188,6 +186,7 @@ static void train(const golden *g, fl_format format, double *first, double *last
 static void training_falls_on_every_format(void **state)
 {
     (void)state;
+    if (golden_backend() != &fl_backend_cpu) skip(); /* takes minutes */
     golden g = golden_open("steps_all");
     double first, last, first_fp32, last_fp32;
     train(&g, FL_STORED, &first_fp32, &last_fp32);
@@ -201,8 +200,9 @@ static void training_falls_on_every_format(void **state)
     golden_close(&g);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    golden_choose_backend(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(matrices_are_bitsandbytes, open_matrices, close_matrices),
         cmocka_unit_test(checkpoints_load_as_they_are),

@@ -87,7 +87,7 @@ static void check_case(const char *name)
     golden g = golden_open(name);
     fl_lora_config lora = golden_lora(&g, NULL);
     fl_model *model;
-    OK(fl_model_open(&model, golden_path("model"), fl_backend_find("cpu"), 0));
+    OK(fl_model_open(&model, golden_path("model"), golden_backend(), 0));
     fl_params initial, final;
     OK(fl_lora_create(&initial, &lora, &model->config, 1));
     OK(fl_params_like(&final, &initial));
@@ -130,8 +130,9 @@ static void steps_of_dpo(void **state)
     check_case("dpo_steps");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    golden_choose_backend(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_on_q_and_v),
         cmocka_unit_test(steps_on_all_linears),

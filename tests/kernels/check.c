@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "emulation.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
 
@@ -7,23 +8,50 @@
 
 enum { MAX_BUFFERS = 128, GUARD_BYTES = 64, GUARD = 0xa5 };
 
-/* One line per backend; `isa` for the cpu backend only. */
-static const struct {
-    const char *backend, *isa;
-} variants[] = {{"cpu", "portable"}, {"cpu", "avx2"}, {"cpu", "avx512"}};
+static bool select_isa(const char *name)
+{
+    return fl_isa_select(name);
+}
 
-static const fl_backend_ops *backend;
+static bool select_order(const char *name)
+{
+    return check_emulation_order(name[0] == 'f' ? 0 : name[0] == 'b' ? 1 : 20261123);
+}
+
+static bool always(const char *name)
+{
+    (void)name;
+    return true;
+}
+
+/* One line per backend and way to run it, which `select` tries to take. */
+// clang-format off
+static const struct {
+    const char *backend, *name;
+    bool (*select)(const char *name);
+} variants[] = {
+    {"cpu", "portable", select_isa},
+    {"cpu", "avx2", select_isa},
+    {"cpu", "avx512", select_isa},
+    {"cuda_emu", "forwards", select_order},
+    {"cuda_emu", "backwards", select_order},
+    {"cuda_emu", "shuffled", select_order},
+    {"cuda", "", always},
+};
+// clang-format on
+
+static const fl_backend_ops *backend = &fl_backend_cpu;
 static char backend_name[32];
 
 const fl_backend_ops *check_backend(int index)
 {
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const fl_backend_ops *found = fl_backend_find(variants[i].backend);
-        if (!found || (variants[i].isa && !fl_isa_select(variants[i].isa))) continue;
+        if (!found || !found->present() || !variants[i].select(variants[i].name)) continue;
         if (index-- > 0) continue;
         backend = found;
-        snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend,
-                 variants[i].isa ? variants[i].isa : "");
+        assert_int_equal(found->open(0), FL_OK);
+        snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend, variants[i].name);
         return found;
     }
     fl_isa_select(NULL);
@@ -92,6 +120,7 @@ static void check_guards(int index)
 
 void check_release(void)
 {
+    if (backend->status() != FL_OK) fail_msg("%s: %s", backend_name, fl_error_text());
     for (int i = 0; i < num_buffers; i++) {
         if (buffers[i].ops) {
             check_guards(i);
@@ -188,6 +217,45 @@ double *check_widen(const float *x, int64_t count)
     for (int64_t i = 0; i < count; i++)
         wide[i] = (double)x[i];
     return wide;
+}
+
+static void *device_bytes(const void *bytes, int64_t count)
+{
+    float *copy = check_host((count + 3) / 4);
+    memcpy(copy, bytes, (size_t)count);
+    return check_copy(copy, (count + 3) / 4);
+}
+
+check_quantised check_quantise(const float *w, fl_format format, bool nested, int64_t rows,
+                               int64_t cols)
+{
+    int64_t count = rows * cols, blocks = (count + 63) / 64, groups = (blocks + 255) / 256;
+    check_quantised q = {.quant = {.format = format, .cols = cols}};
+    uint8_t *codes = (uint8_t *)check_host(count / 4 + 1), *nested_codes;
+    float *absmax = check_host(format == FL_INT8 ? rows : blocks), *scale = check_host(groups);
+    float *map = check_host(FL_ABSMAX_CODES), *wide = check_host(count);
+    nested_codes = (uint8_t *)check_host(blocks / 4 + 1);
+    for (int64_t r = 0; format == FL_INT8 && r < rows; r++)
+        absmax[r] = fl_quantise_int8_row((int8_t *)codes + r * cols, w + r * cols, cols);
+    for (int64_t b = 0; format == FL_NF4 && b < blocks; b++)
+        absmax[b] = fl_quantise_nf4_block(codes + b * 32, w + b * 64,
+                                          count - b * 64 < 64 ? count - b * 64 : 64);
+    fl_dynamic_map(map);
+    fl_quantise_absmax(nested_codes, scale, &q.quant.absmax_offset, absmax, nested ? blocks : 0);
+    fl_quant host = q.quant;
+    host.codes = codes;
+    host.absmax = nested ? NULL : absmax;
+    host.absmax_codes = nested_codes;
+    host.absmax_map = map;
+    host.absmax_scale = scale;
+    fl_dequantise(wide, &host, 0, count);
+    q.values = check_widen(wide, count);
+    q.quant.codes = device_bytes(codes, format == FL_INT8 ? count : (count + 1) / 2);
+    if (!nested) q.quant.absmax = check_copy(absmax, format == FL_INT8 ? rows : blocks);
+    q.quant.absmax_codes = device_bytes(nested_codes, blocks);
+    q.quant.absmax_map = check_copy(map, FL_ABSMAX_CODES);
+    q.quant.absmax_scale = check_copy(scale, groups);
+    return q;
 }
 
 void check_close(const char *what, const float *got, const double *want, int64_t count,

@@ -29,14 +29,22 @@
 const fl_backend_ops *check_backend(int index);
 const char *check_backend_name(void);
 
-/* Buffers in backend memory, filled with NaN (bytes 0xff), or with a copy of host values.  Valid
- * until check_release. */
+/* Buffers in backend memory, which only ops and the functions here may touch, filled with NaN
+ * (bytes 0xff), or with a copy of host values.  Valid until check_release. */
 float *check_floats(int64_t count);
 float *check_copy(const float *host, int64_t count);
 int32_t *check_ints(const int32_t *host, int64_t count); /* host NULL: filled with -1 */
 double *check_doubles(int64_t count);
 /* A weight [rows, cols] of that dtype with the values of `host`, which are rounded to it. */
 fl_weight check_weight(float *host, fl_dtype dtype, int64_t rows, int64_t cols);
+/* A quantised weight with its values in double (host); everything else is backend memory but the
+ * struct.  FL_NF4: with double quantisation when `nested`. */
+typedef struct check_quantised {
+    fl_quant quant;
+    double *values;
+} check_quantised;
+check_quantised check_quantise(const float *w, fl_format format, bool nested, int64_t rows,
+                               int64_t cols);
 void check_release(void);
 
 /* Host memory, zeroed, freed by check_release too. */

@@ -55,56 +55,11 @@ static void run_linear(const fl_backend_ops *ops, fl_dtype dtype, int64_t T, int
     check_release();
 }
 
-/* A quantised weight with its values in double; everything is in backend memory but `quant`. */
-typedef struct quantised {
-    fl_quant quant;
-    double *values;
-} quantised;
-
-static void *device_bytes(const void *bytes, int64_t count)
-{
-    float *copy = check_host((count + 3) / 4);
-    memcpy(copy, bytes, (size_t)count);
-    return check_copy(copy, (count + 3) / 4);
-}
-
-/* format FL_NF4: with double quantisation when `nested`. */
-static quantised quantise(const float *w, fl_format format, bool nested, int64_t rows, int64_t cols)
-{
-    int64_t count = rows * cols, blocks = (count + 63) / 64, groups = (blocks + 255) / 256;
-    quantised q = {.quant = {.format = format, .cols = cols}};
-    uint8_t *codes = (uint8_t *)check_host(count / 4 + 1), *nested_codes;
-    float *absmax = check_host(format == FL_INT8 ? rows : blocks), *scale = check_host(groups);
-    float *map = check_host(FL_ABSMAX_CODES), *wide = check_host(count);
-    nested_codes = (uint8_t *)check_host(blocks / 4 + 1);
-    for (int64_t r = 0; format == FL_INT8 && r < rows; r++)
-        absmax[r] = fl_quantise_int8_row((int8_t *)codes + r * cols, w + r * cols, cols);
-    for (int64_t b = 0; format == FL_NF4 && b < blocks; b++)
-        absmax[b] = fl_quantise_nf4_block(codes + b * 32, w + b * 64,
-                                          count - b * 64 < 64 ? count - b * 64 : 64);
-    fl_dynamic_map(map);
-    fl_quantise_absmax(nested_codes, scale, &q.quant.absmax_offset, absmax, nested ? blocks : 0);
-    fl_quant host = q.quant;
-    host.codes = codes;
-    host.absmax = nested ? NULL : absmax;
-    host.absmax_codes = nested_codes;
-    host.absmax_map = map;
-    host.absmax_scale = scale;
-    fl_dequantise(wide, &host, 0, count);
-    q.values = check_widen(wide, count);
-    q.quant.codes = device_bytes(codes, format == FL_INT8 ? count : (count + 1) / 2);
-    if (!nested) q.quant.absmax = check_copy(absmax, format == FL_INT8 ? rows : blocks);
-    q.quant.absmax_codes = device_bytes(nested_codes, blocks);
-    q.quant.absmax_map = check_copy(map, FL_ABSMAX_CODES);
-    q.quant.absmax_scale = check_copy(scale, groups);
-    return q;
-}
-
 /* Rows [skip, rows) of a quantised matrix. */
 static void run_quantised(const fl_backend_ops *ops, fl_format format, bool nested, int64_t T,
                           int64_t rows, int64_t cols, int64_t skip)
 {
-    quantised q = quantise(check_random(12, rows * cols), format, nested, rows, cols);
+    check_quantised q = check_quantise(check_random(12, rows * cols), format, nested, rows, cols);
     int64_t N = rows - skip;
     fl_weight weight = {.quant = &q.quant, .first = skip * cols, .rows = N, .cols = cols};
     const float *x = check_random(1, T * cols), *dy = check_random(2, T * N);

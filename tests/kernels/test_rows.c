@@ -1,6 +1,28 @@
-/* Memory, embedding, gather_rows, scatter_add_rows, argmax: nothing is rounded, results are exact.
+/* The table, memory, embedding, gather_rows, scatter_add_rows, argmax: nothing is rounded, results
+ * are exact.
  */
 #include "check.h"
+
+#include <stddef.h>
+
+/* Every required member is there: callers do not ask. */
+static void test_table(void **state)
+{
+    (void)state;
+    typedef void (*member)(void);
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        size_t begin = offsetof(fl_backend_ops, present), size = sizeof *ops - begin;
+        assert_int_equal(size % sizeof(member), 0);
+        for (size_t i = 0; i < size / sizeof(member); i++) {
+            member found;
+            memcpy(&found, (const char *)ops + begin + i * sizeof found, sizeof found);
+            size_t at = begin + i * sizeof found;
+            if (at == offsetof(fl_backend_ops, scratch_bytes)) continue; // may be left out
+            if (!found) fail_msg("%s: op %zu is not there", ops->name, i);
+        }
+    }
+}
 
 static void test_memory(void **state)
 {
@@ -123,9 +145,8 @@ static void test_argmax(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_embedding),
-        cmocka_unit_test(test_gather_and_scatter),
+        cmocka_unit_test(test_table),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_embedding), cmocka_unit_test(test_gather_and_scatter),
         cmocka_unit_test(test_argmax),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

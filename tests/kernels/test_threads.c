@@ -1,5 +1,7 @@
-/* The same bits with 1, 2 and 3 threads, for every op and sizes that are really cut. */
+/* The same bits with 1, 2 and 3 threads, and in three orders of the emulated device's threads, for
+ * every op and sizes that are really cut. */
 #include "check.h"
+#include "emulation.h"
 
 enum { T = 150, H = 6, KV = 2, D = 16, C = H * D, F = 520, V = 999, N = 50003 };
 
@@ -43,16 +45,16 @@ static void run_elements(const fl_backend_ops *ops, outputs *out)
     float *p = output(out, check_random(7, N), N), *m = output(out, check_random(8, N), N);
     ops->adamw(p, m, check_copy(check_random(9, N), N), a, N, &opt);
     double sum = ops->sum_squares(a, N);
-    memcpy(output(out, NULL, 2), &sum, sizeof sum);
+    ops->copy_in(output(out, NULL, 2), &sum, sizeof sum);
 }
 
 static void run_rows(const fl_backend_ops *ops, outputs *out)
 {
-    const float *x = check_copy(check_random(10, T * C), T * C);
+    const float *x_host = check_random(10, T * C), *x = check_copy(x_host, T * C);
     const float *w = check_copy(check_random(11, C), C);
     float *rstd = output(out, NULL, T);
     ops->rmsnorm_fwd(output(out, NULL, T * C), rstd, x, w, T, C, 1e-5f);
-    ops->rmsnorm_bwd(output(out, x, T * C), x, x, w, rstd, T, C);
+    ops->rmsnorm_bwd(output(out, x_host, T * C), x, x, w, rstd, T, C);
     int32_t pos[T], target[T];
     for (int t = 0; t < T; t++) {
         pos[t] = t % 50;
@@ -60,7 +62,7 @@ static void run_rows(const fl_backend_ops *ops, outputs *out)
     }
     const int32_t *pos_in = check_ints(pos, T);
     const float *table = check_copy(check_random(12, 50 * D / 2), 50 * D / 2);
-    ops->rope(output(out, x, T * C), pos_in, table, table, T, H, D, false);
+    ops->rope(output(out, x_host, T * C), pos_in, table, table, T, H, D, false);
     double *loss = check_doubles(T);
     ops->cross_entropy(loss, output(out, check_random(13, T * V), T * V), check_ints(target, T), x,
                        T, V, true);
@@ -93,10 +95,12 @@ static void compare_threads(const fl_backend_ops *ops, const char *what, run_fn 
 {
     outputs one = {.used = 0};
     fl_backend_set_threads(1);
+    check_emulation_order(0);
     run(ops, &one);
     for (int threads = 2; threads <= 3; threads++) {
         outputs many = {.used = 0};
         fl_backend_set_threads(threads);
+        check_emulation_order((uint64_t)threads);
         run(ops, &many);
         for (int i = 0; i < one.used; i++)
             check_same(what, many.data[i], one.data[i], (size_t)one.count[i] * sizeof(float));

@@ -332,6 +332,7 @@ int main(int argc, char **argv)
     CHECK(size <= MAX_RANKS);
     fl_node node = fl_transport_node(t); /* the tests run on one machine */
     CHECK(node.ranks == size && node.first == 0);
+    CHECK(node.rank == rank);
     const fl_transport_ops *full = t->ops;
     CHECK(!full->wait_any || (full->bcast && full->reduce_i64 && full->gather && full->barrier));
     if (argc > 2 && rank == size - 1) fl_transport_abort(t, 3);

@@ -55,7 +55,7 @@ fl_status quadratic_train(void *context, int64_t round, uint32_t client, double 
             double slope = quadratic_curvature(client, i) *
                            ((double)q->weights[i] - quadratic_target(client, i));
             if (q->drifts) slope += (double)((size_t)(step + (int64_t)i) % 5) / 64;
-            q->grads[i] = (float)slope;
+            q->grads[i] = (float)slope * (q->mask ? q->mask[i] : 1.0f);
         }
         if (hooks && hooks->after_backward)
             hooks->after_backward(hooks->context, q->weights, q->grads, 1.0);

@@ -10,6 +10,7 @@ typedef struct quadratic {
     const fl_backend_ops *ops;
     size_t count;
     const int64_t *steps; /* [num_clients] */
+    const float *mask;    /* [count] factor on every gradient; NULL: 1 */
     bool drifts;          /* with the term that changes from step to step */
     float *weights, *grads;
 } quadratic;

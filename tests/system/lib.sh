@@ -79,6 +79,13 @@ expect_error() {
     ! said 'assertion|Sanitizer|runtime error|signal' || fail "more than an error line: $*"
 }
 
+# words_of KEY: what --help lists for it, "... (default a; one of a, b, localN)", with 1 for N.
+words_of() {
+    run 0 --help
+    sed -n "/^  --$1 /,\$p" "$work/stdout" | sed '1!{/^  --/,$d}' | tr -d ' \n' |
+        sed -E 's/.*oneof([a-zN,]+)\).*/\1\n/' | tr ',' '\n' | sed 's/N$/1/'
+}
+
 # train OUT N ARGUMENT...: a run of $config that must succeed without a warning.
 train() {
     local out=$1 ranks=$2
@@ -97,6 +104,11 @@ same() {
 metrics() {
     sed -E -e 's/"seconds":(\{[^}]*\}|[^,}]*)/"seconds":0/g' -e 's/"peak_memory":[0-9]+/"peak_memory":0/' \
         -e 's/"reference":\{[^}]*\}/"reference":0/' "$1/metrics.jsonl"
+}
+
+# numbers DIR: those that must not depend on where a client was trained.
+numbers() {
+    metrics "$1" | sed -E -e 's/"rank":[0-9]+/"rank":0/g' -e 's/"bytes(_[a-z]+)?":[0-9]+/"bytes":0/g'
 }
 
 # same_run DIR DIR: two runs left the same files, bytes and numbers.

@@ -5,11 +5,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-expect_exit 0 '^  --fed_alg ' 0 --help
-# "... (default fedavg; one of a, b, localN)", over several lines, up to the next key
-mapfile -t names < <(sed -n '/^  --fed_alg /,/^  --fed_variant /p' "$work/stdout" |
-    tr -d ' \n' | sed -E 's/.*oneof([a-zN,]+)\).*--fed_variant.*/\1/' | tr ',' '\n' |
-    sed 's/N$/1/')
+mapfile -t names < <(words_of fed_alg)
 [[ ${#names[@]} -ge 12 ]] || fail "only ${#names[@]} names of fed_alg in --help: ${names[*]}"
 
 tiny=(--dataset_sample 120 --num_clients 4 --sample_clients 2 --num_rounds 2 --batch_size 2

@@ -7,11 +7,6 @@ small=(--dataset_sample 200 --num_clients 5 --sample_clients 3 --num_rounds 3 --
     --batch_size 2 --gradient_accumulation_steps 2 --max_steps 2 --lora_dropout 0.1
     --eval_samples 1 --eval_freq 1 --max_new_tokens 3 --log_level warn)
 
-# Numbers that must not depend on where a client was trained.
-numbers() {
-    metrics "$1" | sed -E -e 's/"rank":[0-9]+/"rank":0/g' -e 's/"bytes_(up|down)":[0-9]+/"bytes":0/g'
-}
-
 # same_result DIR DIR: what two numbers of ranks must have in common.
 same_result() {
     local file

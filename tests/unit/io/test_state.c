@@ -24,8 +24,8 @@ static void open_run(run *r, double first)
     make_params(&r->m, first + 100);
     make_params(&r->v, first + 200);
     make_params(&r->c, 0);
-    r->server[0] = (fl_named_params){"m", &r->m};
-    r->server[1] = (fl_named_params){"v", &r->v};
+    r->server[0] = (fl_named_params){.name = "m", .params = &r->m};
+    r->server[1] = (fl_named_params){.name = "v", .params = &r->v};
     r->client = (fl_client_params){"c", &r->c, r->values};
     r->state = (fl_state){.program = "0.1.0",
                           .adapter = &r->adapter,
@@ -119,6 +119,41 @@ static void starts_without_a_state(void **state)
     assert_int_equal(r.state.round, 0);
     assert_int_equal(r.state.config.length, 0);
     close_run(&r);
+}
+
+static void set_length(fl_params *vector, int64_t length)
+{
+    assert_ok(fl_params_init(vector, 1));
+    assert_ok(fl_params_add(vector, "values", 1, &length));
+    assert_ok(fl_params_allocate(vector));
+    for (int64_t i = 0; i < length; i++)
+        vector->data[i] = (float)i + 0.5f;
+}
+
+/* A vector that grew comes back in its length, also as nothing at all; one that may not does not.
+ */
+static void vectors_come_back_in_their_length(void **state)
+{
+    (void)state;
+    const char *dir = make_dir("grows");
+    for (int64_t length = 0; length < 6; length += 5) {
+        run saved, loaded;
+        bool found;
+        open_run(&saved, 1);
+        open_run(&loaded, 1);
+        fl_params_fini(&saved.m);
+        fl_params_fini(&loaded.m);
+        set_length(&saved.m, length);
+        set_length(&loaded.m, 2);
+        assert_ok(fl_state_save(dir, &saved.state));
+        assert_error(fl_state_load(dir, &loaded.state, &found), FL_ERR_INPUT, "another model");
+        loaded.server[0].grows = true;
+        assert_ok(fl_state_load(dir, &loaded.state, &found));
+        assert_int_equal(loaded.m.count, length);
+        assert_memory_equal(loaded.m.data, saved.m.data, (size_t)length * sizeof(float));
+        close_run(&saved);
+        close_run(&loaded);
+    }
 }
 
 static void saves_the_same_bytes(void **state)
@@ -341,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back),
         cmocka_unit_test(starts_without_a_state),
+        cmocka_unit_test(vectors_come_back_in_their_length),
         cmocka_unit_test(saves_the_same_bytes),
         cmocka_unit_test(falls_back_to_the_previous),
         cmocka_unit_test(a_recovered_run_keeps_the_good_file),

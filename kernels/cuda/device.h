@@ -1,0 +1,118 @@
+/* What every source here begins with: CUDA itself under nvcc, its emulation under the host's
+ * compiler.  The sources are the same; this is the only place that asks which it is.
+ *
+ * Rules that let one source be both: kernels are launched through FL_LAUNCH, shared memory is
+ * declared with FL_SHARED or FL_SHARED_DYNAMIC and passed on as fl_shared<T>, shuffles take all
+ * lanes, a block is whole warps, there are no float atomics.  FL_UNROLLED(i, count) is a loop over
+ * 0
+ * .. count-1 that must be unrolled because it indexes registers. */
+#ifndef FL_KERNELS_CUDA_DEVICE_H
+#define FL_KERNELS_CUDA_DEVICE_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+extern "C" {
+#include "backend/ops.h"
+}
+
+#ifdef __CUDACC__
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+/* Names of the two builds, which are linked into one program. */
+#define FL_DEVICE         fl_cuda
+#define FL_DEVICE_NAME    "cuda"
+#define FL_DEVICE_BACKEND fl_backend_cuda
+#define FL_DEVICE_COMPUTE FL_BF16   /* tensor cores */
+#define FL_DEVICE_WIDENED (1 << 26) /* elements of a weight that are converted at a time */
+
+#define FL_UNROLL                    _Pragma("unroll")
+#define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
+#define FL_SHARED(type, name, count) __shared__ type name[count]
+#define FL_SHARED_DYNAMIC(type, name)                                  \
+    extern __shared__ __align__(16) unsigned char fl_dynamic_shared[]; \
+    type *const name = reinterpret_cast<type *>(fl_dynamic_shared)
+
+namespace FL_DEVICE
+{
+template <class T> using fl_shared = T *;
+template <class T> __device__ T *fl_part(T *array, int first, int)
+{
+    return array + first;
+}
+} // namespace FL_DEVICE
+
+#define FL_LAUNCH(kernel, grid, block, bytes, ...)                                                \
+    (FL_DEVICE::can_launch() ? (kernel<<<grid, block, bytes, FL_DEVICE::stream()>>>(__VA_ARGS__), \
+                                FL_DEVICE::launched(#kernel))                                     \
+                             : (void)0)
+
+#else
+
+#include "kernels/emu/emu.h"
+
+#define FL_UNROLLED(i, count) for (int i = 0; i < (count); i++)
+
+#define FL_DEVICE         fl_cuda_emu
+#define FL_DEVICE_NAME    "cuda_emu"
+#define FL_DEVICE_BACKEND fl_backend_cuda_emu
+#define FL_DEVICE_COMPUTE FL_F32    /* comparable with the cpu */
+#define FL_DEVICE_WIDENED (1 << 14) /* few, so that tests cut weights into pieces */
+
+namespace FL_DEVICE
+{
+using namespace fl_emu;
+template <class T> using fl_shared = Shared<T>;
+template <class T> Shared<T> fl_part(const Shared<T> &array, int first, int count)
+{
+    return array.part(first, count);
+}
+} // namespace FL_DEVICE
+
+#define FL_LAUNCH(kernel, grid, block, bytes, ...)                                                \
+    (FL_DEVICE::can_launch() ? (fl_emu::launch(#kernel, grid, block, bytes, kernel, __VA_ARGS__), \
+                                FL_DEVICE::launched(#kernel))                                     \
+                             : (void)0)
+
+#endif
+
+namespace FL_DEVICE
+{
+
+enum { WARP_LANES = 32, MOST_THREADS = 1024 };
+constexpr unsigned ALL_LANES = 0xffffffffu;
+
+/* ---- the device (device.cu) ----------------------------------------------------------------- */
+
+cudaStream_t stream();
+
+/* The one place where errors of CUDA go: the first is kept, reported by the table's `status`, and
+ * from then on nothing is launched or copied any more. */
+bool check(cudaError_t error, const char *what);
+bool can_launch();
+void launched(const char *kernel);
+void fail_op(fl_status code, const char *text);
+
+/* Device memory that lives until the program ends and grows when more is asked for: contents are
+ * lost then.  NULL after a failure, which has been recorded. */
+enum scratch_use {
+    SCRATCH_WEIGHT,
+    SCRATCH_LEFT,
+    SCRATCH_RIGHT,
+    SCRATCH_SUMS,
+    SCRATCH_LIBRARY,
+    NUM_SCRATCH
+};
+void *scratch(scratch_use use, size_t bytes);
+
+/* Blocks that keep the device busy with `threads` each, no more than the work has. */
+unsigned grid_for(int64_t items, int threads);
+
+} // namespace FL_DEVICE
+
+#endif

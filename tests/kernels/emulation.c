@@ -1,0 +1,10 @@
+#include "emulation.h"
+
+#include "kernels/emu/control.h"
+
+bool check_emulation_order(uint64_t order)
+{
+    fl_emu_set_order(order);
+    fl_emu_set_checks(true);
+    return true;
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# A federated run on the emulated device: the numbers of the cpu backend, and the same bytes on any
+# number of ranks.  Skipped in builds without the emulation.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" # MPI's own
+
+small=(--dataset_sample 60 --num_clients 3 --sample_clients 2 --num_rounds 1 --save_model_freq 1
+    --batch_size 2 --gradient_accumulation_steps 1 --max_steps 2 --seq_length 64 --lora_dropout 0.1
+    --eval_samples 1 --eval_freq 1 --max_new_tokens 2 --log_level warn)
+
+run 0 configs/sft.cfg --output_dir "$work/none" --check --backend cuda_emu
+! said 'this build has' || exit 77
+[[ $code -eq 0 ]] || fail "--check: exit code $code"
+
+losses() {
+    grep -o '"loss":[^,}]*' "$1/metrics.jsonl" | cut -d : -f 2
+}
+
+# close_to DIR DIR [SHARE]: the same losses but for that share of each, at least one of them.
+close_to() {
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v most="${3:-1e-5}" '
+        { d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || !(d <= most * $2)) bad = 1 }
+        END { exit bad || NR == 0 }' || fail "other losses in $1 and $2"
+}
+
+train "$work/cpu" 0 "${small[@]}" --backend cpu
+train "$work/one" 0 "${small[@]}" --backend cuda_emu
+close_to "$work/one" "$work/cpu"
+for ranks in 2 3; do
+    train "$work/$ranks" "$ranks" "${small[@]}" --backend cuda_emu
+    same "$work/one/adapter/adapter_model.safetensors" "$work/$ranks/adapter/adapter_model.safetensors"
+    diff <(losses "$work/one") <(losses "$work/$ranks") >&2 || fail "other losses on $ranks ranks"
+done
+
+# a quantised base is widened on the device, and SCAFFOLD's vectors live there
+for other in "--load_in_4bit true" "--load_in_8bit true --fed_alg scaffold"; do
+    read -ra extra <<<"$other --eval_data="
+    train "$work/cpu$other" 0 "${small[@]}" "${extra[@]}" --backend cpu
+    train "$work/emu$other" 0 "${small[@]}" "${extra[@]}" --backend cuda_emu
+    close_to "$work/emu$other" "$work/cpu$other"
+done
+
+# operands of products in bf16, which have eight bits of fraction: other numbers, and near
+train "$work/bf16" 0 "${small[@]}" --eval_data= --backend cuda_emu --compute_dtype bfloat16
+close_to "$work/bf16" "$work/one" 0.01
+! cmp -s "$work/one/adapter/adapter_model.safetensors" "$work/bf16/adapter/adapter_model.safetensors" ||
+    fail "compute_dtype changes nothing"
+expect_error 'cpu backend computes in float32 only' 0 configs/sft.cfg --output_dir "$work/none" \
+    --backend cpu --compute_dtype bfloat16
+
+# the same answers
+generate=$(dirname "$program")/fedllm_generate
+for backend in cpu cuda_emu; do
+    "$generate" configs/embedded/model --prompt "Name the colour of Bandia." --max_new_tokens 5 \
+        --backend $backend >"$work/$backend.txt"
+done
+same "$work/cpu.txt" "$work/cuda_emu.txt"
+
+# named, and not there
+nvidia-smi >/dev/null 2>&1 ||
+    expect_error 'backend = "cuda": this build has|cuda backend: no device' 0 configs/sft.cfg \
+        --output_dir "$work/none" --backend cuda
