@@ -67,6 +67,7 @@ expect_error 'run with other options: .*dp_noise_multiplier' 0 "${small[@]}" "${
 seeded=("${small[@]}" "${dp[@]}" --dp_seed 11)
 for ranks in 1 2 3 4; do
     expect_exit 0 'unsafe: with dp_seed' "$ranks" "${seeded[@]}" --output_dir "$work/ranks$ranks"
+    [[ $(grep -c 'unsafe: with dp_seed' "$work/stderr") -eq 1 ]] || fail "told by every rank"
     ! said 'epsilon [0-9]' || fail "an epsilon with dp_seed"
     ! grep -q '"epsilon":[0-9]' "$work/ranks$ranks/metrics.jsonl" || fail "an epsilon with dp_seed"
     same "$work"/ranks{1,"$ranks"}/adapter/adapter_model.safetensors
