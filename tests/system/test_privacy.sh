@@ -29,6 +29,12 @@ printf -v told '%.4g' "$(epsilon "$work/private")"
 [[ $told == "$planned" ]] || fail "epsilon $told in metrics.jsonl, $planned planned"
 [[ $(grep -c '"epsilon":[0-9]' "$work/private/metrics.jsonl") -eq 6 ]] || fail "rounds without epsilon"
 
+# nor does one on preferences leave files for the clients that took part
+run 2 "${small[@]}" "${dp[@]}" --objective dpo --num_rounds 2 --output_dir "$work/pairs" \
+    --dataset_name configs/embedded/data/preferences.jsonl
+[[ $code -eq 0 && -s $work/pairs/state.h5 && ! -e $work/pairs/clients ]] ||
+    fail "a private run on preferences tells of its clients"
+
 # two runs of one config have other noise
 run 0 "${small[@]}" "${dp[@]}" --output_dir "$work/again"
 ! cmp -s "$work"/{private,again}/adapter/adapter_model.safetensors || fail "the same noise twice"
