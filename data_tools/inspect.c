@@ -45,9 +45,10 @@ static fl_status add_data(fl_buf *out, const data_summary *s, const data_tool *t
                        (long long)data_summary_quantile(s, 0.99),
                        (long long)data_summary_quantile(s, 1)));
     FL_TRY(fl_buf_addf(out,
-                       "cut       seq_length = %lld cuts %zu records (%.2f %%) and %.2f %% of all "
+                       "cut       %s = %lld cuts %zu records (%.2f %%) and %.2f %% of all "
                        "tokens\n",
-                       (long long)o->seq_length, s->num_cut, percent(s->num_cut, s->num_records),
+                       s->limit_name, (long long)s->limit, s->num_cut,
+                       percent(s->num_cut, s->num_records),
                        percent(s->num_lost, s->num_lost + s->num_tokens)));
     return fl_buf_addf(
         out, "loss      counts %zu of %zu tokens (%.2f %%); %zu records teach nothing\n",

@@ -150,20 +150,20 @@ static double length_at(const bins *b, int64_t length)
 }
 
 /* What stands right of the line is cut off. */
-static void draw_cut(svg *s, const panel *p, double x)
+static void draw_cut(svg *s, const panel *p, double x, const char *name)
 {
     bool has_room = x < RIGHT - 80;
     svg_line(s, x, p->top, x, p->bottom, cut_colour);
-    svg_text(s, has_room ? x + 5 : x - 5, p->top + 12, has_room ? SVG_START : SVG_END, 12,
-             "seq_length");
+    svg_text(s, has_room ? x + 5 : x - 5, p->top + 12, has_room ? SVG_START : SVG_END, 12, name);
 }
 
-static void draw_lengths(svg *s, const data_summary *summary, int64_t seq_length)
+static void draw_lengths(svg *s, const data_summary *summary)
 {
     bins b = {0};
     fill_bins(&b, summary);
-    panel p = draw_panel(s, 410, b.most, "Tokens of a record", "tokens, before seq_length cuts",
-                         "records");
+    char below[64];
+    snprintf(below, sizeof below, "tokens, before %s cuts", summary->limit_name);
+    panel p = draw_panel(s, 410, b.most, "Tokens of a record", below, "records");
     double width = (double)(RIGHT - LEFT) / (double)b.used;
     size_t every = (b.used + X_LABELS / 2 - 1) / (X_LABELS / 2);
     for (size_t i = 0; i < b.used; i++) {
@@ -175,8 +175,8 @@ static void draw_lengths(svg *s, const data_summary *summary, int64_t seq_length
         if (i % every == 0)
             svg_text(s, b.width == 1 ? x + width / 2 : x, p.bottom + 17, SVG_MIDDLE, 12, text);
     }
-    double cut = length_at(&b, seq_length + 1);
-    if (cut >= LEFT && cut <= RIGHT) draw_cut(s, &p, cut);
+    double cut = length_at(&b, summary->limit + 1);
+    if (cut >= LEFT && cut <= RIGHT) draw_cut(s, &p, cut, summary->limit_name);
 }
 
 fl_status data_picture_write(const char *path, const data_summary *summary, const data_tool *tool)
@@ -188,7 +188,7 @@ fl_status data_picture_write(const char *path, const data_summary *summary, cons
     svg_begin(&s, WIDTH, HEIGHT);
     svg_text(&s, WIDTH / 2.0, 36, SVG_MIDDLE, 18, title);
     draw_clients(&s, summary, tool);
-    draw_lengths(&s, summary, tool->options.data.seq_length);
+    draw_lengths(&s, summary);
     svg_end(&s);
     fl_status status = s.status;
     if (status == FL_OK) status = fl_file_write_atomic(path, s.text.data, s.text.length);

@@ -77,7 +77,6 @@ static fl_status fill_record(json_t *object, const fl_record *r, fl_record_form 
                              const record_names *names)
 {
     FL_TRY(fill[form](object, r));
-    FL_TRY(set_name(object, "domain", r->domain, r->domain_length));
     FL_TRY(set_name(object, names->label, r->label, r->label_length));
     return set_name(object, names->client, r->client, r->client_length);
 }

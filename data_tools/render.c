@@ -17,14 +17,15 @@ static marks choose_marks(void)
 }
 
 typedef struct view {
-    const int32_t *ids, *labels; /* [length] */
-    size_t length;
+    const int32_t *ids;    /* [length] */
+    const int32_t *labels; /* [length]; NULL: what follows the prompt counts */
+    size_t prompt, length;
 } view;
 
 /* The first token is never predicted. */
 static bool counts(const view *v, size_t i)
 {
-    return i > 0 && v->labels[i] != FL_LABEL_IGNORE;
+    return i > 0 && (v->labels ? v->labels[i] != FL_LABEL_IGNORE : i >= v->prompt);
 }
 
 /* Bytes of a character that is spread over tokens come with the last of them; `piece` is scratch.
@@ -61,7 +62,8 @@ static fl_status add_table(fl_buf *out, const view *v, const fl_tokenizer *token
     for (size_t i = 0; i < v->length; i++) {
         const char *token = fl_tokenizer_token(tokenizer, v->ids[i]);
         if (!token) token = "(not in the vocabulary)";
-        FL_TRY(fl_buf_addf(out, "%8zu %7d %7d  ", i, (int)v->ids[i], (int)v->labels[i]));
+        FL_TRY(fl_buf_addf(out, "%8zu %7d %7d  ", i, (int)v->ids[i],
+                           counts(v, i) ? (int)v->ids[i] : FL_LABEL_IGNORE));
         FL_TRY(data_add_visible(out, token, strlen(token), false));
         FL_TRY(fl_buf_add_text(out, "\n"));
     }
@@ -114,16 +116,61 @@ static fl_status add_head(fl_buf *out, const data_tool *tool, size_t record, con
     return fl_buf_addf(out, "; %zu tokens, %zu of them count in the loss\n\n", v->length, counted);
 }
 
-fl_status data_render(data_tool *tool, fl_buf *out)
+static fl_status add_view(fl_buf *out, const data_tool *tool, const view *v)
 {
-    size_t record;
-    FL_TRY(fl_run_data_open(&tool->data, &tool->options));
-    FL_TRY(find_record(&record, tool));
+    FL_TRY(add_text(out, v, tool->data.tokenizer));
+    return add_table(out, v, tool->data.tokenizer);
+}
+
+static fl_status render_example(const data_tool *tool, size_t record, fl_buf *out)
+{
     const fl_examples *e = tool->data.examples;
     const view v = {.ids = e->ids + e->offset[record],
                     .labels = e->labels + e->offset[record],
                     .length = (size_t)fl_example_length(e, record)};
     FL_TRY(add_head(out, tool, record, &v));
-    FL_TRY(add_text(out, &v, tool->data.tokenizer));
-    return add_table(out, &v, tool->data.tokenizer);
+    return add_view(out, tool, &v);
+}
+
+/* The prompt with one of its answers; ids: room for both. */
+static view view_of(const fl_pairs *pairs, size_t record, int answer, int32_t *ids)
+{
+    size_t prompt = (size_t)fl_pair_length(pairs, record, FL_PART_PROMPT);
+    size_t length = (size_t)fl_pair_length(pairs, record, answer);
+    memcpy(ids, pairs->ids + fl_pair_begin(pairs, record, FL_PART_PROMPT), prompt * sizeof *ids);
+    memcpy(ids + prompt, pairs->ids + fl_pair_begin(pairs, record, answer), length * sizeof *ids);
+    return (view){.ids = ids, .prompt = prompt, .length = prompt + length};
+}
+
+static fl_status render_answers(const data_tool *tool, size_t record, int32_t *ids, fl_buf *out)
+{
+    static const char *const names[] = {
+        [FL_PART_CHOSEN] = "chosen", [FL_PART_REJECTED] = "\nrejected"};
+    for (int part = FL_PART_CHOSEN; part < FL_NUM_PARTS; part++) {
+        const view v = view_of(tool->data.pairs, record, part, ids);
+        FL_TRY(fl_buf_addf(out, "%s: ", names[part]));
+        FL_TRY(add_head(out, tool, record, &v));
+        FL_TRY(add_view(out, tool, &v));
+    }
+    return FL_OK;
+}
+
+static fl_status render_pair(const data_tool *tool, size_t record, fl_buf *out)
+{
+    const fl_pairs *pairs = tool->data.pairs;
+    size_t all = fl_pair_begin(pairs, record + 1, FL_PART_PROMPT) -
+                 fl_pair_begin(pairs, record, FL_PART_PROMPT);
+    int32_t *ids;
+    FL_TRY(fl_alloc(&ids, all, sizeof *ids));
+    fl_status status = render_answers(tool, record, ids, out);
+    fl_free(ids);
+    return status;
+}
+
+fl_status data_render(data_tool *tool, fl_buf *out)
+{
+    size_t record;
+    FL_TRY(fl_run_data_open(&tool->data, &tool->options));
+    FL_TRY(find_record(&record, tool));
+    return (tool->data.pairs ? render_pair : render_example)(tool, record, out);
 }

@@ -1,5 +1,7 @@
 #include "data_tools/summary.h"
 
+#include "data/pairs_build.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,17 +11,49 @@ static int compare_lengths(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* `whole`: the examples as if seq_length were without limit. */
-static fl_status measure(data_summary *s, const data_tool *tool, const fl_examples *whole)
+/* The records as tokens: one of the two, which the objective decides. */
+typedef struct token_set {
+    const fl_examples *examples;
+    const fl_pairs *pairs;
+} token_set;
+
+static int64_t total_tokens(const token_set *set, size_t record)
 {
-    const fl_examples *cut = tool->data.examples;
+    if (set->examples) return fl_example_length(set->examples, record);
+    size_t begin = fl_pair_begin(set->pairs, record, FL_PART_PROMPT);
+    return (int64_t)(fl_pair_begin(set->pairs, record + 1, FL_PART_PROMPT) - begin);
+}
+
+/* Of a pair, the prompt with the longer answer. */
+static int64_t longest_sequence(const token_set *set, size_t record)
+{
+    if (set->examples) return fl_example_length(set->examples, record);
+    int64_t chosen = fl_pair_length(set->pairs, record, FL_PART_CHOSEN);
+    int64_t rejected = fl_pair_length(set->pairs, record, FL_PART_REJECTED);
+    return total_tokens(set, record) - (chosen < rejected ? chosen : rejected);
+}
+
+static size_t counted_tokens(const token_set *set, size_t record)
+{
+    const fl_examples *e = set->examples;
+    size_t counted = 0;
+    if (!e)
+        return (size_t)(total_tokens(set, record) -
+                        fl_pair_length(set->pairs, record, FL_PART_PROMPT));
+    for (size_t t = e->offset[record] + 1; t < e->offset[record + 1]; t++)
+        counted += e->labels[t] != FL_LABEL_IGNORE;
+    return counted;
+}
+
+/* `whole`: the records as if there were no limit. */
+static fl_status measure(data_summary *s, const data_tool *tool, const token_set *whole)
+{
+    const token_set cut = {tool->data.examples, tool->data.pairs};
     FL_TRY(fl_arena_alloc(s->arena, &s->length, s->num_records, sizeof *s->length));
     for (size_t i = 0; i < s->num_records; i++) {
-        size_t record = tool->data.partition.indices[i], counted = 0;
-        int64_t full = fl_example_length(whole, record), kept = fl_example_length(cut, record);
-        for (size_t t = cut->offset[record] + 1; t < cut->offset[record + 1]; t++)
-            counted += cut->labels[t] != FL_LABEL_IGNORE;
-        s->length[i] = full;
+        size_t record = tool->data.partition.indices[i], counted = counted_tokens(&cut, record);
+        int64_t full = total_tokens(whole, record), kept = total_tokens(&cut, record);
+        s->length[i] = longest_sequence(whole, record);
         s->num_cut += full > kept;
         s->num_lost += (size_t)(full - kept);
         s->num_tokens += (size_t)kept;
@@ -28,6 +62,34 @@ static fl_status measure(data_summary *s, const data_tool *tool, const fl_exampl
     }
     qsort(s->length, s->num_records, sizeof *s->length, compare_lengths);
     return FL_OK;
+}
+
+static fl_status measure_examples(data_summary *s, const data_tool *tool)
+{
+    const fl_run_data *data = &tool->data;
+    fl_examples *whole;
+    s->limit_name = "seq_length";
+    s->limit = tool->options.data.seq_length;
+    FL_TRY(fl_examples_build(&whole, data->dataset, data->tokenizer, &data->format, INT32_MAX));
+    fl_status status = measure(s, tool, &(token_set){.examples = whole});
+    fl_examples_destroy(whole);
+    return status;
+}
+
+static fl_status measure_pairs(data_summary *s, const data_tool *tool)
+{
+    const fl_run_data *data = &tool->data;
+    const fl_pair_rules no_limit = {.compat = tool->options.train.dpo_compat,
+                                    .max_length = INT32_MAX,
+                                    .max_prompt_length = INT32_MAX - 1};
+    fl_pairs *whole;
+    s->limit_name = "dpo_max_length";
+    s->limit = tool->options.train.dpo_max_length;
+    FL_TRY(fl_pairs_build(&whole, data->dataset, data->tokenizer, &data->format.conversation,
+                          &no_limit));
+    fl_status status = measure(s, tool, &(token_set){.pairs = whole});
+    fl_pairs_destroy(whole);
+    return status;
 }
 
 static bool all_have_labels(const fl_dataset *dataset)
@@ -75,6 +137,7 @@ static fl_status count_labels(data_summary *s, const fl_partition *p, size_t **c
 static fl_status count_clients(data_summary *s, const data_tool *tool)
 {
     const fl_partition *p = &tool->data.partition;
+    const token_set set = {tool->data.examples, tool->data.pairs};
     size_t *column_of;
     FL_TRY(count_labels(s, p, &column_of));
     FL_TRY(fl_arena_alloc(s->arena, &s->records, s->num_clients, sizeof *s->records));
@@ -83,7 +146,7 @@ static fl_status count_clients(data_summary *s, const data_tool *tool)
         for (size_t i = p->offset[k]; i < p->offset[k + 1]; i++) {
             uint32_t record = p->indices[i];
             s->records[k][column_of[s->labels.of[record]]]++;
-            s->tokens[k] += (size_t)fl_example_length(tool->data.examples, record);
+            s->tokens[k] += (size_t)total_tokens(&set, record);
         }
         size_t size = fl_partition_size(p, k);
         if (size > s->largest_client) s->largest_client = size;
@@ -94,7 +157,6 @@ static fl_status count_clients(data_summary *s, const data_tool *tool)
 fl_status data_summary_make(data_summary *out, const data_tool *tool)
 {
     const fl_run_data *data = &tool->data;
-    fl_examples *whole = NULL;
     out->num_clients = data->partition.num_clients;
     out->num_records = data->partition.offset[out->num_clients];
     out->has_labels = all_have_labels(data->dataset);
@@ -102,10 +164,7 @@ fl_status data_summary_make(data_summary *out, const data_tool *tool)
     FL_TRY(fl_record_groups_make(
         &out->labels, data->dataset, out->has_labels ? FL_KEY_LABEL : FL_KEY_NONE,
         tool->options.data.dataset_name, tool->options.data.dataset.label_field));
-    FL_TRY(fl_examples_build(&whole, data->dataset, data->tokenizer, &data->format, INT32_MAX));
-    fl_status status = measure(out, tool, whole);
-    fl_examples_destroy(whole);
-    FL_TRY(status);
+    FL_TRY((data->pairs ? measure_pairs : measure_examples)(out, tool));
     return count_clients(out, tool);
 }
 

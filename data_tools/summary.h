@@ -8,8 +8,11 @@ enum { SUMMARY_COLUMNS = 8 }; /* labels that are shown; the last one may stand f
 
 typedef struct data_summary {
     size_t num_records; /* kept by dataset_sample */
-    int64_t *length;    /* [num_records] tokens before seq_length cuts, ascending */
-    size_t num_cut;     /* records longer than seq_length */
+    int64_t *length;    /* [num_records] tokens before the limit cuts, ascending; of a preference
+                           those of the prompt and its longer answer */
+    size_t num_cut;     /* records longer than the limit */
+    const char *limit_name; /* seq_length, dpo_max_length */
+    int64_t limit;
     size_t num_tokens, num_lost, num_counted; /* kept tokens, cut off ones, those in the loss */
     size_t num_silent;                        /* records without a token in the loss */
 

@@ -86,7 +86,7 @@ fl_status fl_run_privacy_allows(fl_run *run)
 void fl_run_privacy_describe(const fl_run *run)
 {
     const fl_fed_config *fed = &run->options.fed;
-    if (!run->privacy) return;
+    if (!run->privacy || fl_transport_rank(run->transport) != 0) return;
     FL_INFO("privacy   each client with probability %lld/%lld, clip %g, noise %g on the sum",
             (long long)fl_participation_count(fed), (long long)fed->num_clients, fed->dp_clip,
             fed->dp_clip * fed->dp_noise_multiplier);

@@ -49,8 +49,11 @@ fl_status fl_run_reference_load(fl_run *run, uint32_t client)
     return FL_OK;
 }
 
+/* A private run has no such files: they would tell who took part, and what the base says about his
+ * records. */
 fl_status fl_run_reference_save(fl_run *run, uint32_t client)
 {
+    if (fl_privacy_is_accounted(run->privacy)) return FL_OK;
     size_t count;
     const uint32_t *records = records_of(run, client, &count);
     for (size_t i = 0; i < PER_PAIR * count; i++)

@@ -25,6 +25,12 @@ bool fl_path_is_dir(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool fl_path_is_link(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 bool fl_path_is_empty(const char *path)
 {
     if (!fl_path_exists(path)) return true;

@@ -8,6 +8,7 @@
 
 bool fl_path_exists(const char *path);
 bool fl_path_is_dir(const char *path);
+bool fl_path_is_link(const char *path);  /* a symbolic one */
 bool fl_path_is_empty(const char *path); /* nothing there, or a folder without anything in it */
 
 /* *out (emptied first) = "a/b", without a doubled slash; b alone when a is "".  a and b must not

@@ -56,10 +56,12 @@ static fl_status visit(fl_data_files *files, fl_arena *arena, const char *root, 
     fl_buf path = {0};
     fl_status status = fl_path_join(&path, root, name);
     const bool is_dir = status == FL_OK && fl_path_is_dir(fl_buf_text(&path));
+    const bool is_link = status == FL_OK && fl_path_is_link(fl_buf_text(&path));
     fl_buf_fini(&path);
     FL_TRY(status);
     const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
-    if (is_dir) return depth > 1 ? walk(files, arena, root, name, depth - 1) : FL_OK;
+    /* a link to a folder may lead up again, and every record would be there several times */
+    if (is_dir) return depth > 1 && !is_link ? walk(files, arena, root, name, depth - 1) : FL_OK;
     files->has_parquet |= ends_with(name, ".parquet");
     return is_wanted(last) ? add_name(files, arena, name) : FL_OK;
 }

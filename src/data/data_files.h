@@ -17,9 +17,9 @@ extern const char *const fl_data_endings[];
 size_t fl_data_stem(const char *path);
 bool fl_data_is_csv(const char *path);
 
-/* Data files in the folder and, with depth > 1, in its subfolders; names with a dot in front and
- * descriptions that Hugging Face puts beside data are left out.  Ends with fl_data_files_fini also
- * on error.  Errors: FL_ERR_IO. */
+/* Data files in the folder and, with depth > 1, in its subfolders; names with a dot in front, links
+ * to folders, and descriptions that Hugging Face puts beside data are left out.  Ends with
+ * fl_data_files_fini also on error.  Errors: FL_ERR_IO. */
 fl_status fl_data_files_list(fl_data_files *out, fl_arena *arena, const char *folder, int depth);
 /* Keeps the files of a split where the folder has any: the name, or that of a folder on the path,
  * is the split's, with "-00000-of-00002" or the like behind it; otherwise with "_more". */

@@ -34,7 +34,6 @@ typedef struct fl_record {
     const fl_turn *turns; /* [num_turns] */
     const char *chosen;
     const char *rejected;
-    const char *domain; /* the field "domain"; NULL where there is none */
     const char *label;  /* the field that the options name; NULL where there is none */
     const char *client; /* whose record it is: by the field that the options name, by the name
                            of its list in an object {client: [records]}, or in a folder by
@@ -44,7 +43,7 @@ typedef struct fl_record {
     size_t num_turns;
     size_t chosen_length;
     size_t rejected_length;
-    size_t domain_length, label_length, client_length;
+    size_t label_length, client_length;
 } fl_record;
 
 typedef struct fl_dataset {

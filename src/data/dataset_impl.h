@@ -62,7 +62,7 @@ fl_status fl_reader_set_kind(fl_dataset_reader *reader, const char *name);
 bool fl_kind_fits(const json_t *object); /* some kind has the object's fields */
 /* The records of one value; reader->where is set.  The first one decides the kind. */
 fl_status fl_reader_add(fl_dataset_reader *reader, const json_t *object);
-/* Appends a record, with the domain, label and client that the object names. */
+/* Appends a record, with the label and client that the object names. */
 fl_status fl_reader_put(fl_dataset_reader *reader, const json_t *object, fl_record record);
 /* *out, *length = a copy in the arena of the data set. */
 fl_status fl_reader_copy(fl_dataset_reader *reader, const char **out, size_t *length,

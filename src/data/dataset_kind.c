@@ -221,7 +221,6 @@ fl_status fl_reader_put(fl_dataset_reader *reader, const json_t *object, fl_reco
     const fl_dataset_options *o = &reader->options;
     record.client = reader->client;
     record.client_length = reader->client_length;
-    FL_TRY(read_label(reader, object, "domain", &record.domain, &record.domain_length));
     FL_TRY(read_label(reader, object, o->label_field, &record.label, &record.label_length));
     FL_TRY(read_label(reader, object, o->client_field, &record.client, &record.client_length));
     fl_dataset *dataset = reader->dataset;

@@ -76,14 +76,15 @@ static fl_status read_text(reader *r)
     return FL_OK;
 }
 
-/* Behind a tag: a minus takes all white space that follows, a statement or comment one line end. */
-static void skip_behind(reader *r, bool has_minus, bool is_output)
+/* Behind a tag: a minus takes all white space that follows, a statement or comment one line end
+ * unless it keeps that. */
+static void skip_behind(reader *r, bool has_minus, bool keeps_line)
 {
     const char *from = r->at;
     if (has_minus)
         while (r->at < r->end && is_blank(*r->at))
             r->at++;
-    else if (!is_output && r->at < r->end && *r->at == '\n')
+    else if (!keeps_line && r->at < r->end && *r->at == '\n')
         r->at++;
     r->begins_line = r->at > from && r->at[-1] == '\n';
 }
@@ -169,12 +170,15 @@ static fl_status read_tag(reader *r)
 
 static fl_status skip_comment(reader *r)
 {
+    r->at += 2;
+    if (r->at < r->end && (*r->at == '-' || *r->at == '+')) r->at++;
+    const char *first = r->at;
     while (r->at < r->end && !starts(r, "#}"))
         r->at++;
     FL_CHECK(r->at < r->end, FL_ERR_INPUT, "%s: a comment does not end", r->path);
-    const bool has_minus = r->at[-1] == '-';
+    const char last = r->at > first ? r->at[-1] : 0;
     r->at += 2;
-    skip_behind(r, has_minus, false);
+    skip_behind(r, last == '-', last == '+');
     return FL_OK;
 }
 

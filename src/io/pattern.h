@@ -2,7 +2,8 @@
  *
  * An expression matches a module whose path is it, or ends with "." and it: PEFT's
  * re.match("(.*\.)?(EXPRESSION)$", path).  It is taken as a POSIX extended regular expression;
- * what Python reads in another way (lookahead, \d, a backslash in brackets) is refused.
+ * what Python reads in another way (lookahead, \d, a backslash in brackets) is refused, as is what
+ * would take much time or memory to compile.
  */
 #ifndef FL_IO_PATTERN_H
 #define FL_IO_PATTERN_H

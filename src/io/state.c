@@ -35,11 +35,6 @@ static void close_cursor(cursor *at)
 
 void fl_state_fini(fl_state *state)
 {
-    for (size_t i = 0; i < state->num_client; i++)
-        for (size_t id = 0; id < state->num_clients; id++) {
-            fl_free(state->client[i].values[id]);
-            state->client[i].values[id] = NULL;
-        }
     fl_free(state->loss);
     fl_buf_fini(&state->config);
     *state = (fl_state){0};
@@ -97,24 +92,6 @@ static fl_status save_privacy(cursor *to, const fl_state *state)
     return fl_h5_put(to->h5, epsilon_path, FL_F64, 1, &one, &state->epsilon);
 }
 
-static fl_status name_client_part(fl_buf *group, size_t id, const char *part)
-{
-    fl_buf_clear(group);
-    return fl_buf_addf(group, "/client/%zu/%s", id, part);
-}
-
-static fl_status save_clients(cursor *to, const fl_state *state)
-{
-    for (size_t id = 0; id < state->num_clients; id++)
-        for (size_t i = 0; i < state->num_client; i++) {
-            const fl_client_params *part = &state->client[i];
-            if (!part->values[id]) continue;
-            FL_TRY(name_client_part(&to->group, id, part->name));
-            FL_TRY(save_params(to, to->group.data, part->layout, part->values[id]));
-        }
-    return FL_OK;
-}
-
 static fl_status save_all(cursor *to, const fl_state *state)
 {
     FL_TRY(save_progress(to, state));
@@ -125,7 +102,7 @@ static fl_status save_all(cursor *to, const fl_state *state)
         FL_TRY(fl_path_join(&to->group, "/server", part->name));
         FL_TRY(save_params(to, to->group.data, part->params, part->params->data));
     }
-    return save_clients(to, state);
+    return FL_OK;
 }
 
 fl_status fl_state_save(const char *dir, fl_state *state)
@@ -256,43 +233,6 @@ static fl_status load_server(cursor *from, const fl_state *state)
     return FL_OK;
 }
 
-/* *num_parts = how many of the client's states are in the file. */
-static fl_status load_client(cursor *from, const fl_state *state, size_t id, size_t *num_parts)
-{
-    *num_parts = 0;
-    for (size_t i = 0; i < state->num_client; i++) {
-        const fl_client_params *part = &state->client[i];
-        FL_ASSERT(!part->values[id]);
-        FL_TRY(name_client_part(&from->group, id, part->name));
-        if (!fl_h5_has(from->h5, from->group.data)) continue;
-        FL_TRY(fl_alloc(&part->values[id], part->layout->count, sizeof(float)));
-        FL_TRY(load_params(from, from->group.data, part->layout, part->values[id]));
-        ++*num_parts;
-    }
-    return FL_OK;
-}
-
-/* A client without state is no error, it was never selected.  A state without client is: the run
- * had more of them, or another algorithm. */
-static fl_status load_clients(cursor *from, const fl_state *state)
-{
-    size_t num_found = 0, count;
-    for (size_t id = 0; id < state->num_clients; id++) {
-        size_t num_parts;
-        FL_TRY(load_client(from, state, id, &num_parts));
-        fl_buf_clear(&from->group);
-        FL_TRY(fl_buf_addf(&from->group, "/client/%zu", id));
-        FL_TRY(fl_h5_count(&count, from->h5, from->group.data));
-        if (count != num_parts)
-            return made_with_another(from, "algorithm", "the client states differ");
-        if (num_parts) num_found++;
-    }
-    FL_TRY(fl_h5_count(&count, from->h5, "/client"));
-    if (count != num_found)
-        return made_with_another(from, "number of clients", "it has states of more clients");
-    return FL_OK;
-}
-
 /* The previous file in place of one that is missing or damaged: `reason` says which. */
 static fl_status open_previous(cursor *from, const fl_buf *reason, fl_status status)
 {
@@ -333,8 +273,7 @@ static fl_status load_all(cursor *from, fl_state *state)
     FL_TRY(load_progress(from, state));
     FL_TRY(load_privacy(from, state));
     FL_TRY(load_params(from, "/adapter", state->adapter, state->adapter->data));
-    FL_TRY(load_server(from, state));
-    return load_clients(from, state);
+    return load_server(from, state);
 }
 
 fl_status fl_state_load(const char *dir, fl_state *state, bool *found)

@@ -10,11 +10,10 @@
  *     /privacy/epsilon          float64 [1]       what they cost; both only in a private run
  *     /adapter/TENSOR           float32           global adapter
  *     /server/STATE/TENSOR      float32           what the algorithm keeps on the server
- *     /client/ID/STATE/TENSOR   float32           what it keeps for a client; only clients that
- * have it
  *
- * Texts are uint8 [bytes].  The file is sealed against damage (io/h5.h); the one before it stays as
- * state.prev.h5, so that whatever moment a run is killed at, one of the two is complete.
+ * What it keeps for a client has a file of its own (io/client_state.h).  Texts are uint8 [bytes].
+ * The file is sealed against damage (io/h5.h); the one before it stays as state.prev.h5, so that
+ * whatever moment a run is killed at, one of the two is complete.
  *
  * One fl_state lives as long as the run: set up its layouts, fl_state_load, then per round
  * fl_state_add_round and fl_state_save, at the end fl_state_fini.
@@ -32,14 +31,6 @@ typedef struct fl_named_params {
     bool grows; /* one vector, which loading gives the length that it has in the file */
 } fl_named_params;
 
-/* A part of the algorithm's client state, for all clients, which share its layout. */
-typedef struct fl_client_params {
-    const char *name;        /* no '/'; borrowed */
-    const fl_params *layout; /* names and shapes; its data is not used; borrowed */
-    float **values;          /* [num_clients] of [layout->count]; NULL: that client has none yet.
-                                The array is borrowed, what it points to is from fl_alloc. */
-} fl_client_params;
-
 typedef struct fl_state {
     /* owned: released by fl_state_fini */
     int64_t round;         /* completed rounds */
@@ -55,14 +46,11 @@ typedef struct fl_state {
     fl_params *adapter;
     const fl_named_params *server;
     size_t num_server;
-    const fl_client_params *client;
-    size_t num_client;  /* states per client */
-    size_t num_clients; /* clients are 0 .. num_clients-1 */
 
     bool recovered; /* came from state.prev.h5; set by load, cleared by save */
 } fl_state;
 
-/* Releases the owned fields and every client's values (the entries become NULL). */
+/* Releases the owned fields. */
 void fl_state_fini(fl_state *state);
 
 /* One more completed round.  Errors: FL_ERR_MEMORY. */
@@ -73,13 +61,12 @@ fl_status fl_state_add_round(fl_state *state, double loss);
  * Errors: FL_ERR_IO (the old files are as they were), FL_ERR_MEMORY. */
 fl_status fl_state_save(const char *dir, fl_state *state);
 
-/* Fills the owned fields, the data of adapter and server, and for each client in the file its
- * values (allocated; all entries must be NULL before).  *found = false, and nothing is changed,
- * when there is neither file.  Where state.h5 is missing or damaged but state.prev.h5 is good, that
- * one is used and a warning logged.
- * Errors: FL_ERR_INPUT for damage and for a state whose names, shapes, algorithm or number of
- * clients differ; FL_ERR_UNSUPPORTED for another schema version; FL_ERR_IO; FL_ERR_MEMORY.  After
- * an error the values are unspecified and fl_state_fini is still due. */
+/* Fills the owned fields and the data of adapter and server.  *found = false, and nothing is
+ * changed, when there is neither file.  Where state.h5 is missing or damaged but state.prev.h5 is
+ * good, that one is used and a warning logged.
+ * Errors: FL_ERR_INPUT for damage and for a state whose names, shapes or algorithm differ;
+ * FL_ERR_UNSUPPORTED for another schema version; FL_ERR_IO; FL_ERR_MEMORY.  After an error the
+ * values are unspecified and fl_state_fini is still due. */
 fl_status fl_state_load(const char *dir, fl_state *state, bool *found);
 
 #endif

@@ -2,6 +2,7 @@
 #include "model/lora.h"
 
 #include "base/buf.h"
+#include "io/pattern.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -80,12 +81,13 @@ static fl_status add_by_expression(fl_lora_config *lora, const fl_model_config *
     /* in parentheses: an alternative has to match the whole path too */
     fl_buf whole = {0};
     regex_t expression;
+    fl_status status = fl_pattern_check(word);
+    if (status != FL_OK) return fl_fail_context(FL_ERR_USAGE, "target_modules");
     FL_TRY(fl_buf_addf(&whole, "^(%s)$", word));
     int error = regcomp(&expression, fl_buf_text(&whole), REG_EXTENDED);
     fl_buf_fini(&whole);
     FL_CHECK(error == 0, FL_ERR_USAGE,
-             "target_modules: \"%s\" is not an extended regular expression", word);
-    fl_status status = FL_OK;
+             "target_modules: \"%.160s\" is not an extended regular expression", word);
     bool any = false;
     for (int m = 0; m < FL_NUM_MODULES && status == FL_OK; m++) {
         status = match_module(lora, config, m, &expression);

@@ -19,7 +19,7 @@ static void use_record(const fl_record *record, fl_record_form form)
     use_text(record->response, record->response_length);
     use_text(record->chosen, record->chosen_length);
     use_text(record->rejected, record->rejected_length);
-    use_text(record->domain, record->domain_length);
+    use_text(record->label, record->label_length);
     use_text(record->client, record->client_length);
     for (size_t i = 0; i < record->num_turns; i++) {
         const fl_turn *turn = &record->turns[i];
@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t skipped = is_csv || compat;
     const char *path =
         fuzz_file(is_csv ? "data.csv" : "data.jsonl", data + skipped, size - skipped);
-    const fl_dataset_options options = {.dpo_compat = compat};
+    const fl_dataset_options options = {
+        .dpo_compat = compat, .label_field = "domain", .client_field = "client"};
     fl_dataset *dataset = NULL;
     if (fl_dataset_load(&dataset, path, &options) == FL_OK) {
         fuzz_require(dataset->count > 0 && dataset->kind);

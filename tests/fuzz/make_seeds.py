@@ -5,8 +5,12 @@ import gzip
 import json
 import pathlib
 import struct
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent / "seeds"
+sys.path.insert(0, str(HERE.parent.parent / "golden"))
+from chat_template_sources import SOURCES  # noqa: E402
+
 ALPHABET = [chr(b) if 33 <= b < 127 or 161 <= b < 173 or b >= 174 else None for b in range(256)]
 EXTRA = iter(range(256, 400))
 ALPHABET = [c or chr(next(EXTRA)) for c in ALPHABET]
@@ -139,9 +143,21 @@ def datasets():
         write(f"dataset/{prefix.decode()}hh.jsonl", prefix + both)
 
 
+def chat_templates():
+    """One of each way in which formats differ; a tokenizer_config.json with a text and with a list."""
+    for name in ("alpaca", "gemma", "llama2", "llama3.2", "mistral-v0.2-system", "phi3", "qwen2.5-math", "qwen3"):
+        write(f"chat_template/{name}.jinja", SOURCES[name].encode())
+    write("chat_template/config.json", {"chat_template": SOURCES["chatml"]})
+    write("chat_template/list.json", {"chat_template": [
+        {"name": "tool_use", "template": "{{ 1 }}"}, {"name": "default", "template": SOURCES["zephyr"]}]})
+    # Found once: a comment that ends where it begins.
+    write("chat_template/comment.jinja", b"{#} not the end #}{#-#}\n{#- - +#}\nx{%+ if y -%} {% endif +%}\n")
+
+
 def main():
     model_files()
     datasets()
+    chat_templates()
     for folder in ("json", "sentencepiece", "tiktoken"):
         (HERE / folder).mkdir(parents=True, exist_ok=True)
     (HERE / "sentencepiece/bpe.model").write_bytes(sentencepiece(2, True, field(1, b"identity") + field(4, 0)))

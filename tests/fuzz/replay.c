@@ -20,8 +20,8 @@ static size_t below(fl_rng *rng, size_t n)
 static void change(fl_rng *rng, char *data, size_t *size, size_t capacity)
 {
     static const char *const words[] = {
-        "\xff\xff\xff\xff\x0f", "\\p{", "(?",           "[",    "{1000}", "-1",
-        "99999999999",          "null", "\"Sequence\"", "\xc3", "\\",     "*"};
+        "\xff\xff\xff\xff\x0f", "\\p{", "(?", "[", "{1000}", "-1", "99999999999", "null",
+        "\"Sequence\"",         "\xc3", "\\", "*", "{%-",    "{{", "#}"};
     const size_t at = below(rng, *size), length = below(rng, *size - at < 40 ? *size - at : 40);
     const char *word = words[below(rng, sizeof words / sizeof *words)];
     if (*size == 0) return;

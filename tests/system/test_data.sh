@@ -142,6 +142,20 @@ run 0 "$data" render $config --dataset_name "$work/turns.jsonl" --num_clients 1 
 says '« é</s>»$'
 [[ $(grep -o '«' "$work/stdout" | wc -l) -eq 1 ]] || fail "an answer of weight 0 is marked"
 
+# ---- preferences ---------------------------------------------------------------------------------
+run 0 "$data" inspect configs/dpo.cfg --dpo_max_length 40 --dpo_max_prompt_length 20 \
+    --picture "$work/pairs.svg"
+says '^cut +dpo_max_length = 40 cuts [1-9][0-9]* records'
+says '^loss +counts [0-9]+ of [0-9]+ tokens .*; 0 records teach nothing'
+grep -q '>dpo_max_length<' "$work/pairs.svg" || fail "the picture does not name the limit"
+run 0 "$data" render configs/dpo.cfg --record 3
+says '^chosen: record 3 of 360; .* 4 of them count'
+says '^ASSISTANT:« nesi sugo zima</s>»$'
+says '^rejected: record 3 of 360; .* 2 of them count'
+says '^ASSISTANT:« swan</s>»$'
+run 0 "$data" render configs/dpo.cfg --client 1 --record 2 --dpo_compat true
+[[ $(grep -o '«' "$work/stdout" | wc -l) -eq 2 ]] || fail "not two answers"
+
 # ---- split, and training on the files ----------------------------------------------------------
 run 0 "$data" split $config "${skewed[@]}" --out "$work/sites"
 [[ $(find "$work/sites" -type f | wc -l) -eq 12 && -s $work/sites/client_00.jsonl ]] ||

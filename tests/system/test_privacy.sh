@@ -29,6 +29,12 @@ printf -v told '%.4g' "$(epsilon "$work/private")"
 [[ $told == "$planned" ]] || fail "epsilon $told in metrics.jsonl, $planned planned"
 [[ $(grep -c '"epsilon":[0-9]' "$work/private/metrics.jsonl") -eq 6 ]] || fail "rounds without epsilon"
 
+# nor does one on preferences leave files for the clients that took part
+run 2 "${small[@]}" "${dp[@]}" --objective dpo --num_rounds 2 --output_dir "$work/pairs" \
+    --dataset_name configs/embedded/data/preferences.jsonl
+[[ $code -eq 0 && -s $work/pairs/state.h5 && ! -e $work/pairs/clients ]] ||
+    fail "a private run on preferences tells of its clients"
+
 # two runs of one config have other noise
 run 0 "${small[@]}" "${dp[@]}" --output_dir "$work/again"
 ! cmp -s "$work"/{private,again}/adapter/adapter_model.safetensors || fail "the same noise twice"
@@ -67,6 +73,7 @@ expect_error 'run with other options: .*dp_noise_multiplier' 0 "${small[@]}" "${
 seeded=("${small[@]}" "${dp[@]}" --dp_seed 11)
 for ranks in 1 2 3 4; do
     expect_exit 0 'unsafe: with dp_seed' "$ranks" "${seeded[@]}" --output_dir "$work/ranks$ranks"
+    [[ $(grep -c 'unsafe: with dp_seed' "$work/stderr") -eq 1 ]] || fail "told by every rank"
     ! said 'epsilon [0-9]' || fail "an epsilon with dp_seed"
     ! grep -q '"epsilon":[0-9]' "$work/ranks$ranks/metrics.jsonl" || fail "an epsilon with dp_seed"
     same "$work"/ranks{1,"$ranks"}/adapter/adapter_model.safetensors

@@ -4,27 +4,29 @@
 
 #include <zlib.h>
 
+static const fl_dataset_options by_domain = {.label_field = "domain"};
+
 static fl_dataset *load(const char *folder, const char *text)
 {
     fl_dataset *dataset = NULL;
     write_text(folder, "set", text);
-    OK(fl_dataset_load(&dataset, path_in(folder, "set"), NULL));
+    OK(fl_dataset_load(&dataset, path_in(folder, "set"), &by_domain));
     return dataset;
 }
 
 static void expect_record(const fl_dataset *dataset, size_t i, const char *instruction,
-                          const char *response, const char *domain)
+                          const char *response, const char *label)
 {
     const fl_record *record = &dataset->records[i];
     assert_string_equal(record->instruction, instruction);
     assert_int_equal(record->instruction_length, strlen(instruction));
     assert_string_equal(record->response, response);
     assert_int_equal(record->response_length, strlen(response));
-    assert_int_equal(record->domain_length, domain ? strlen(domain) : 0);
-    if (domain)
-        assert_string_equal(record->domain, domain);
+    assert_int_equal(record->label_length, label ? strlen(label) : 0);
+    if (label)
+        assert_string_equal(record->label, label);
     else
-        assert_null(record->domain);
+        assert_null(record->label);
 }
 
 /* The same two records in every form that a file may have. */
@@ -163,7 +165,7 @@ static void test_broken(void **state)
     for (size_t i = 0; i < COUNT_OF(broken); i++) {
         fl_dataset *dataset = NULL;
         write_text(*state, "set", broken[i].text);
-        FAILS(fl_dataset_load(&dataset, path_in(*state, "set"), NULL), broken[i].status,
+        FAILS(fl_dataset_load(&dataset, path_in(*state, "set"), &by_domain), broken[i].status,
               broken[i].error);
         assert_null(dataset);
         assert_null(strchr(fl_error_text(), '\n'));

@@ -2,6 +2,7 @@
 #include "data_test.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define RECORD(instruction) "{\"instruction\": \"" instruction "\", \"output\": \"b\"}\n"
 
@@ -41,6 +42,8 @@ static void test_sites(void **state)
                "{\"instruction\": \"a\", \"output\": \"b\", \"client\": "
                "\"own\"}");
     write_text(folder, "more/eve.json", RECORD("e"));
+    assert_int_equal(symlink("../more", path_in(folder, "more/again")), 0);
+    assert_int_equal(symlink(".", path_in(folder, "here")), 0);
     const fl_dataset_options options = {.client_field = "client"};
     fl_dataset *dataset;
     OK(fl_dataset_load(&dataset, folder, &options));

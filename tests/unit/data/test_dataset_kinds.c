@@ -14,7 +14,8 @@ static fl_dataset *load_as(const char *folder, const char *name, const char *tex
 
 static fl_dataset *load(const char *folder, const char *text)
 {
-    return load_as(folder, "set", text, NULL);
+    const fl_dataset_options by_domain = {.label_field = "domain"};
+    return load_as(folder, "set", text, &by_domain);
 }
 
 /* A text of the data set and its length; expected NULL: there is none. */
@@ -31,7 +32,7 @@ static void expect_text(const char *text, size_t length, const char *expected)
 }
 
 static const struct {
-    const char *kind, *text, *instruction, *response, *domain;
+    const char *kind, *text, *instruction, *response, *label;
 } instructions[] = {
     {"dolly", "{'instruction': 'a', 'context': 'c', 'response': 'r', 'category': 'qa'}", "a c", "r",
      NULL},
@@ -66,7 +67,7 @@ static void test_instructions(void **state)
         const fl_record *r = &dataset->records[0];
         expect_text(r->instruction, r->instruction_length, instructions[i].instruction);
         expect_text(r->response, r->response_length, instructions[i].response);
-        expect_text(r->domain, r->domain_length, instructions[i].domain);
+        expect_text(r->label, r->label_length, instructions[i].label);
         expect_text(r->client, r->client_length, NULL);
         if (strcmp(dataset->kind, "seed_tasks") == 0) {
             assert_int_equal(dataset->count, 2);

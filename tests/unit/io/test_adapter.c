@@ -211,6 +211,12 @@ static const struct {
     {CONFIG(",\"rank_pattern\":{\"(?!k)q\":2}"), FL_ERR_UNSUPPORTED, "(?!k)q"},
     {CONFIG(",\"alpha_pattern\":{\"layers.\\\\d.q\":2}"), FL_ERR_UNSUPPORTED, "layers"},
     {CONFIG(",\"alpha_pattern\":{\"(q\":2}"), FL_ERR_UNSUPPORTED, "not an extended regular"},
+    {CONFIG(",\"rank_pattern\":{\"((((((((((a+)+)+)+)+)+)+)+)+)+)+\":2}"), FL_ERR_UNSUPPORTED,
+     "repeats repetitions"},
+    {CONFIG(",\"rank_pattern\":{\"(((a{1,255}){255}){255})\":2}"), FL_ERR_UNSUPPORTED,
+     "repeats repetitions"},
+    {CONFIG(",\"rank_pattern\":{\"a{99999999999999999999}\":2}"), FL_ERR_UNSUPPORTED,
+     "repeats repetitions"},
     {CONFIG(",\"alpha_pattern\":{\"q\":\"2\"}"), FL_ERR_INPUT, "alpha_pattern: q has no usable"},
     {CONFIG(",\"modules_to_save\":[\"lm_head\"]"), FL_ERR_UNSUPPORTED, "modules_to_save"},
     {CONFIG(",\"init_lora_weights\":\"pissa\""), FL_ERR_UNSUPPORTED, "init_lora_weights"},
@@ -234,6 +240,19 @@ static void refuses_other_configs(void **state)
 }
 
 /* The order decides, so it has to survive writing and reading. */
+/* regcomp recurses into brackets. */
+static void deep_patterns_are_refused(void **state)
+{
+    (void)state;
+    enum { DEPTH = 200000 };
+    static char deep[2 * DEPTH + 2];
+    memset(deep, '(', DEPTH);
+    deep[DEPTH] = 'a';
+    memset(deep + DEPTH + 1, ')', DEPTH);
+    assert_error(fl_pattern_check(deep), FL_ERR_UNSUPPORTED, "longer than 1000 bytes");
+    assert_ok(fl_pattern_check("layers\\.([0-9]|1[0-9]{1,2})\\.[a-z_]+\\..+_proj"));
+}
+
 static void patterns_come_back_in_order(void **state)
 {
     (void)state;
@@ -313,6 +332,7 @@ int main(void)
         cmocka_unit_test(widens_halves),
         cmocka_unit_test(refuses_other_tensors),
         cmocka_unit_test(refuses_other_configs),
+        cmocka_unit_test(deep_patterns_are_refused),
         cmocka_unit_test(patterns_come_back_in_order),
         cmocka_unit_test(reads_configs_of_other_versions),
         cmocka_unit_test(a_full_disk_changes_nothing),

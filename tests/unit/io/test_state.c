@@ -6,14 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUM_CLIENTS = 3 };
-
-/* A run with an adapter, two server states and one client state. */
+/* A run with an adapter, two server states. */
 typedef struct run {
-    fl_params adapter, m, v, c;
+    fl_params adapter, m, v;
     fl_named_params server[2];
-    float *values[NUM_CLIENTS + 1];
-    fl_client_params client;
     fl_state state;
 } run;
 
@@ -23,17 +19,10 @@ static void open_run(run *r, double first)
     make_params(&r->adapter, first);
     make_params(&r->m, first + 100);
     make_params(&r->v, first + 200);
-    make_params(&r->c, 0);
     r->server[0] = (fl_named_params){.name = "m", .params = &r->m};
     r->server[1] = (fl_named_params){.name = "v", .params = &r->v};
-    r->client = (fl_client_params){"c", &r->c, r->values};
-    r->state = (fl_state){.program = "0.1.0",
-                          .adapter = &r->adapter,
-                          .server = r->server,
-                          .num_server = 2,
-                          .client = &r->client,
-                          .num_client = 1,
-                          .num_clients = NUM_CLIENTS};
+    r->state = (fl_state){
+        .program = "0.1.0", .adapter = &r->adapter, .server = r->server, .num_server = 2};
 }
 
 static void close_run(run *r)
@@ -42,19 +31,15 @@ static void close_run(run *r)
     fl_params_fini(&r->adapter);
     fl_params_fini(&r->m);
     fl_params_fini(&r->v);
-    fl_params_fini(&r->c);
 }
 
-/* Two rounds done; client 1 has state, the others none. */
+/* Two rounds done. */
 static void do_rounds(run *r)
 {
     assert_ok(fl_state_add_round(&r->state, 2.5));
     assert_ok(fl_state_add_round(&r->state, 1.0 / 3));
     r->state.metrics_bytes = 1234;
     assert_ok(fl_buf_add_text(&r->state.config, "seed = 7;\n"));
-    assert_ok(fl_alloc(&r->values[1], r->c.count, sizeof(float)));
-    for (size_t i = 0; i < r->c.count; i++)
-        r->values[1][i] = (float)i - 3;
 }
 
 static const char *make_dir(const char *name)
@@ -94,9 +79,6 @@ static void comes_back(void **state)
     assert_memory_equal(loaded.adapter.data, saved.adapter.data, bytes);
     assert_memory_equal(loaded.m.data, saved.m.data, bytes);
     assert_memory_equal(loaded.v.data, saved.v.data, bytes);
-    assert_null(loaded.values[0]);
-    assert_memory_equal(loaded.values[1], saved.values[1], bytes);
-    assert_null(loaded.values[2]);
     assert_ok(fl_state_add_round(&loaded.state, 0.25)); /* goes on from there */
     assert_true(loaded.state.loss[0] == 2.5 && loaded.state.loss[2] == 0.25);
     close_run(&saved);
@@ -270,30 +252,6 @@ static void refuses_another_set_up(void **state)
     close_run(&r);
 }
 
-static void refuses_other_clients(void **state)
-{
-    (void)state;
-    const char *dir = make_dir("clients");
-    save_run(dir, 1);
-    bool found;
-    run r;
-    open_run(&r, 0);
-    r.client.name = "h";
-    assert_error(fl_state_load(dir, &r.state, &found), FL_ERR_INPUT,
-                 "another algorithm (the client");
-    r.client.name = "c";
-    r.state.num_client = 0;
-    assert_error(fl_state_load(dir, &r.state, &found), FL_ERR_INPUT,
-                 "another algorithm (the client");
-    r.state.num_client = 1;
-    r.state.num_clients = 1;
-    assert_error(fl_state_load(dir, &r.state, &found), FL_ERR_INPUT, "another number of clients");
-    r.state.num_clients = NUM_CLIENTS + 1; /* more clients than then: they have no state yet */
-    assert_ok(fl_state_load(dir, &r.state, &found));
-    assert_null(r.values[NUM_CLIENTS]);
-    close_run(&r);
-}
-
 /* A sealed file whose content is not a state. */
 static void put_number(const char *name, int64_t format, int64_t round)
 {
@@ -381,7 +339,6 @@ int main(void)
         cmocka_unit_test(falls_back_to_the_previous),
         cmocka_unit_test(a_recovered_run_keeps_the_good_file),
         cmocka_unit_test(refuses_another_set_up),
-        cmocka_unit_test(refuses_other_clients),
         cmocka_unit_test(refuses_nonsense),
         cmocka_unit_test(a_full_disk_changes_nothing),
         cmocka_unit_test(finds_any_changed_byte),
