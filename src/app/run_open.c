@@ -27,7 +27,7 @@ static fl_status open_data(fl_run *run)
     const fl_pairs *pairs = run->data.pairs;
     if (examples)
         warn_of(run, examples->num_unmarked, examples->count,
-                "lost their response to seq_length and teach nothing");
+                "teach nothing: no answer, or none within seq_length");
     if (pairs) {
         warn_of(run, pairs->num_cut, pairs->count, "are longer than dpo_max_length and were cut");
         warn_of(run, pairs->num_alike, pairs->count,
