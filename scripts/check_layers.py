@@ -31,7 +31,7 @@ LIBRARIES = {
     r"hdf5\w*\.h": ["src/io/h5.c"],
     r"libconfig\.h": ["src/base/"],
     r"jansson\.h": ["src/base/", "src/io/"],
-    r"pcre2\.h": ["src/data/regex.c"],
+    r"pcre2\.h": ["src/data/regex.c", "src/io/pattern.c"],
     r"sodium\.h": ["src/fed/privacy.c"],
     r"utf8proc\.h": ["src/data/"],
     r"zlib\.h": ["src/base/", "src/io/"],

@@ -56,7 +56,7 @@ static const fl_conf_row lora_rows[] = {
     {"use_rslora", FL_CONF_BOOL, LORA(use_rslora), "false", 0, 0, NULL,
      "scale the update by alpha / sqrt(r) instead"},
     {"target_modules", FL_CONF_LIST, LORA(target_modules), "", 0, 0, NULL,
-     "adapted linears: names such as q_proj, all-linear, or one extended regular expression for "
+     "adapted linears: names such as q_proj, all-linear, or one regular expression for "
      "whole paths (model.layers.0.self_attn.q_proj); empty: PEFT's choice for the family, q_proj "
      "and v_proj (Phi-3: qkv_proj)"},
     {"rank_pattern", FL_CONF_LIST, LORA(rank_pattern), "", 0, 0, NULL,

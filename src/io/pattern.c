@@ -2,40 +2,14 @@
 
 #include "base/buf.h"
 
-#include <regex.h>
-#include <stdlib.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <string.h>
 
-/* regcomp recurses into brackets and copies what is repeated, so that a short text could ask for
- * any amount of stack, time and memory. */
-enum { MAX_LENGTH = 1000, MAX_COPIES = 256 };
+/* The longest expression, and what a hostile one may take to match: steps, and KiB. */
+enum { MAX_LENGTH = 1000, MAX_STEPS = 1000000, MAX_HEAP = 20000 };
 
-/* How often what a '+' or "{1,9}" stands behind is copied. */
-static size_t copies_of(const char *at)
-{
-    if (*at == '+') return 2;
-    size_t most = 1;
-    for (; *at && *at != '}'; at++) {
-        unsigned long number = strtoul(at + 1, NULL, 10);
-        if (number > most) most = number < MAX_COPIES ? number : MAX_COPIES;
-    }
-    return most + 1;
-}
-
-static bool is_small(const char *expression)
-{
-    size_t copies = 1;
-    for (const char *at = expression; *at; at++) {
-        if (*at == '\\' && at[1])
-            at++;
-        else if (*at == '+' || *at == '{')
-            copies *= copies_of(at);
-        if (copies > MAX_COPIES || at - expression >= MAX_LENGTH) return false;
-    }
-    return true;
-}
-
-/* true where Python and POSIX agree about it */
+/* true where Python reads it as PCRE does */
 static bool is_common(const char *expression)
 {
     bool bracket = false;
@@ -44,52 +18,88 @@ static bool is_common(const char *expression)
             at++; /* an escaped sign is itself; an escaped letter or digit is a class of Python's */
             if (bracket || !*at || !strchr("\\.^$*+?()[]{}|-_/", *at)) return false;
         } else if (bracket) {
-            /* [[:alpha:]] and the like are POSIX's */
+            /* [[:alpha:]] and the like are not Python's */
             if (*at == '[') return false;
             bracket = *at != ']';
         } else if (*at == '[') {
             bracket = true;
             at += at[1] == '^';
             at += at[1] == ']'; /* the first one is a member */
-        } else if (*at == '(' && at[1] == '?') {
+        } else if (*at == '(' && (at[1] == '?' || at[1] == '*')) {
+            return false;
+        } else if (*at == '{' && at[1] == ',') {
             return false;
         }
     }
     return true;
 }
 
-static fl_status compile(regex_t *out, const char *expression)
+static fl_status not_usable(const char *expression, const char *reason)
 {
-    FL_CHECK(*expression && is_common(expression), FL_ERR_UNSUPPORTED,
-             "\"%.160s\" is not an expression that Python and POSIX read in the same way",
-             expression);
-    FL_CHECK(is_small(expression), FL_ERR_UNSUPPORTED,
-             "\"%.160s\" is longer than %d bytes or repeats repetitions", expression, MAX_LENGTH);
+    return fl_fail(FL_ERR_UNSUPPORTED, "\"%.160s\" %s", expression, reason);
+}
+
+static fl_status compile(pcre2_code **out, const char *expression, const char *in_front)
+{
+    if (strlen(expression) > MAX_LENGTH)
+        return not_usable(expression, "is longer than an expression may be");
+    if (!*expression || !is_common(expression))
+        return not_usable(expression, "is not an expression that is read as Python reads it");
     fl_buf whole = {0};
-    FL_TRY(fl_buf_addf(&whole, "^(.*\\.)?(%s)$", expression));
-    int error = regcomp(out, fl_buf_text(&whole), REG_EXTENDED | REG_NOSUB);
+    FL_TRY(fl_buf_addf(&whole, "%s(?:%s)", in_front, expression));
+    int code;
+    size_t at;
+    *out = pcre2_compile((PCRE2_SPTR)fl_buf_text(&whole), whole.length,
+                         PCRE2_ANCHORED | PCRE2_ENDANCHORED, &code, &at, NULL);
     fl_buf_fini(&whole);
-    FL_CHECK(error == 0, FL_ERR_UNSUPPORTED, "\"%.160s\" is not an extended regular expression",
-             expression);
-    return FL_OK;
+    return *out ? FL_OK : not_usable(expression, "is not a regular expression, or too large a one");
 }
 
 fl_status fl_pattern_check(const char *expression)
 {
-    regex_t compiled;
-    FL_TRY(compile(&compiled, expression));
-    regfree(&compiled);
+    pcre2_code *compiled;
+    FL_TRY(compile(&compiled, expression, ""));
+    pcre2_code_free(compiled);
     return FL_OK;
+}
+
+/* *code = what pcre2_match returns. */
+static fl_status match(int *code, const pcre2_code *compiled, const char *path)
+{
+    pcre2_match_data *data = pcre2_match_data_create_from_pattern(compiled, NULL);
+    pcre2_match_context *limits = pcre2_match_context_create(NULL);
+    bool got_all = data && limits;
+    if (got_all) {
+        pcre2_set_match_limit(limits, MAX_STEPS);
+        pcre2_set_heap_limit(limits, MAX_HEAP);
+        *code = pcre2_match(compiled, (PCRE2_SPTR)path, strlen(path), 0, 0, data, limits);
+    }
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(limits);
+    FL_CHECK(got_all, FL_ERR_MEMORY, "out of memory while matching %s", path);
+    return FL_OK;
+}
+
+fl_status fl_pattern_matches(bool *out, const char *expression, bool at_end, const char *path)
+{
+    pcre2_code *compiled;
+    FL_TRY(compile(&compiled, expression, at_end ? "(?:.*\\.)?" : ""));
+    int code = PCRE2_ERROR_NOMATCH;
+    fl_status status = match(&code, compiled, path);
+    pcre2_code_free(compiled);
+    FL_TRY(status);
+    *out = code >= 0;
+    return code >= 0 || code == PCRE2_ERROR_NOMATCH ? FL_OK
+                                                    : not_usable(expression, "takes too long");
 }
 
 fl_status fl_patterns_find(const fl_patterns *patterns, const char *path, const fl_pattern **found)
 {
     *found = NULL;
     for (size_t i = 0; i < patterns->count && !*found; i++) {
-        regex_t compiled;
-        FL_TRY(compile(&compiled, patterns->items[i].expression));
-        if (regexec(&compiled, path, 0, NULL, 0) == 0) *found = &patterns->items[i];
-        regfree(&compiled);
+        bool matches;
+        FL_TRY(fl_pattern_matches(&matches, patterns->items[i].expression, true, path));
+        if (matches) *found = &patterns->items[i];
     }
     return FL_OK;
 }

@@ -1,15 +1,16 @@
 /* PEFT's rank_pattern and alpha_pattern: numbers for the modules that an expression names.
  *
  * An expression matches a module whose path is it, or ends with "." and it: PEFT's
- * re.match("(.*\.)?(EXPRESSION)$", path).  It is taken as a POSIX extended regular expression;
- * what Python reads in another way (lookahead, \d, a backslash in brackets) is refused, as is what
- * would take much time or memory to compile.
+ * re.match("(.*\.)?(EXPRESSION)$", path).  It is compiled by PCRE2; what goes beyond plain
+ * expressions (lookahead, \d, a backslash in brackets) is refused, as is what takes much time or
+ * memory.
  */
 #ifndef FL_IO_PATTERN_H
 #define FL_IO_PATTERN_H
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct fl_pattern {
@@ -25,6 +26,10 @@ typedef struct fl_patterns {
 
 /* Is it an expression that means here what it means to PEFT?  Errors: FL_ERR_UNSUPPORTED. */
 fl_status fl_pattern_check(const char *expression);
+
+/* *out = does it match the path, or, at_end, the path from its beginning or from behind a dot?
+ * Errors: those of fl_pattern_check, also for what takes too long; FL_ERR_MEMORY. */
+fl_status fl_pattern_matches(bool *out, const char *expression, bool at_end, const char *path);
 
 /* *found = the first that matches the module "model.layers.0.self_attn.q_proj", NULL if none.
  * Errors: those of fl_pattern_check, FL_ERR_MEMORY. */

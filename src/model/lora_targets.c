@@ -4,7 +4,6 @@
 #include "base/buf.h"
 #include "io/pattern.h"
 
-#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,23 +48,18 @@ static fl_status add_by_name(fl_lora_config *lora, const fl_family *family, cons
     return found ? FL_OK : unknown_module(word, family);
 }
 
-static bool matches_whole(const regex_t *expression, const char *path)
-{
-    regmatch_t match;
-    return regexec(expression, path, 1, &match, 0) == 0 && match.rm_so == 0 &&
-           (size_t)match.rm_eo == strlen(path);
-}
-
 /* Sets target[m] when the expression matches module m of every layer. */
 static fl_status match_module(fl_lora_config *lora, const fl_model_config *config, int m,
-                              const regex_t *expression)
+                              const char *expression)
 {
     char path[128];
     int64_t matches = 0;
     for (int64_t l = 0; l < config->num_layers; l++) {
         snprintf(path, sizeof path, "model.layers.%lld.%s", (long long)l,
                  config->family->linear[m].path);
-        matches += matches_whole(expression, path);
+        bool is_match;
+        FL_TRY(fl_pattern_matches(&is_match, expression, false, path));
+        matches += is_match;
     }
     FL_CHECK(matches == 0 || matches == config->num_layers, FL_ERR_UNSUPPORTED,
              "target_modules: the expression chooses %s in %lld of %lld layers; it has to be all "
@@ -78,23 +72,12 @@ static fl_status match_module(fl_lora_config *lora, const fl_model_config *confi
 static fl_status add_by_expression(fl_lora_config *lora, const fl_model_config *config,
                                    const char *word)
 {
-    /* in parentheses: an alternative has to match the whole path too */
-    fl_buf whole = {0};
-    regex_t expression;
-    fl_status status = fl_pattern_check(word);
-    if (status != FL_OK) return fl_fail_context(FL_ERR_USAGE, "target_modules");
-    FL_TRY(fl_buf_addf(&whole, "^(%s)$", word));
-    int error = regcomp(&expression, fl_buf_text(&whole), REG_EXTENDED);
-    fl_buf_fini(&whole);
-    FL_CHECK(error == 0, FL_ERR_USAGE,
-             "target_modules: \"%.160s\" is not an extended regular expression", word);
+    if (fl_pattern_check(word) != FL_OK) return fl_fail_context(FL_ERR_USAGE, "target_modules");
     bool any = false;
-    for (int m = 0; m < FL_NUM_MODULES && status == FL_OK; m++) {
-        status = match_module(lora, config, m, &expression);
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        FL_TRY(match_module(lora, config, m, word));
         any |= lora->target[m];
     }
-    regfree(&expression);
-    FL_TRY(status);
     return any ? FL_OK : unknown_module(word, config->family);
 }
 
