@@ -60,9 +60,10 @@ size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config
 /* Sets target[].  count = 0: the family's default.  One word "all-linear": every linear of the
  * layers.  Otherwise each word is the name of a module, whole ("q_proj") or with more of its path
  * ("self_attn.q_proj"), as in PEFT; a single word with a character of ^$*+?()[]{}|\ is a
- * regular expression (io/pattern.h) that has to match the whole path "model.layers.0.self_attn.q_proj".
- * Errors: FL_ERR_USAGE (nothing by that name, a module twice, not an expression),
- * FL_ERR_UNSUPPORTED (an expression that chooses differently from layer to layer). */
+ * regular expression (io/pattern.h) that has to match the whole path
+ * "model.layers.0.self_attn.q_proj". Errors: FL_ERR_USAGE (nothing by that name, a module twice,
+ * not an expression), FL_ERR_UNSUPPORTED (an expression that chooses differently from layer to
+ * layer). */
 fl_status fl_lora_set_targets(fl_lora_config *lora, const fl_model_config *config,
                               const char *const *names, size_t count);
 
