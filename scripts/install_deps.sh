@@ -8,7 +8,7 @@ packages=(
     libopenmpi-dev openmpi-bin                     # ranks
     libhdf5-dev libconfig-dev libjansson-dev zlib1g-dev libpcre2-dev libutf8proc-dev
     libsodium-dev
-    libcmocka-dev python3-minimal # tests
+    libcmocka-dev python3 # tests
 )
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
