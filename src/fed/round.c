@@ -18,7 +18,6 @@
  * before that its previous one is the truth, and still on the disk.
  */
 #include "base/clock.h"
-#include "base/log.h"
 #include "fed/agree.h"
 #include "fed/participation.h"
 #include "fed/round_internal.h"

@@ -80,33 +80,37 @@ size_t fl_lora_tensors(const fl_lora_config *lora, const fl_model_config *config
     return n;
 }
 
-size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
+/* Numbers in the factors of all layers' module m: of the adapter's ranks or, with `most`, of as
+ * many as that and the matrix have room for. */
+static int64_t count_factors(const fl_lora_config *lora, const fl_model_config *config, int m,
+                             const int64_t *most)
+{
+    int64_t rows, cols, ranks = 0;
+    fl_module_shape((fl_module)m, config, &rows, &cols);
+    rows = fl_holder_rows((fl_module)m, config);
+    int64_t side = rows < cols ? rows : cols;
+    for (int64_t l = 0; l < config->num_layers; l++)
+        ranks += !most ? fl_lora_rank(lora, l, (fl_module)m) : *most < side ? *most : side;
+    return ranks * (rows + cols);
+}
+
+static size_t count_all(const fl_lora_config *lora, const fl_model_config *config,
+                        const int64_t *most)
 {
     int64_t count = 0;
-    for (int m = 0; m < FL_NUM_MODULES; m++) {
-        if (!adapted(lora, config, m)) continue;
-        int64_t rows, cols;
-        fl_module_shape((fl_module)m, config, &rows, &cols);
-        for (int64_t l = 0; l < config->num_layers; l++)
-            count +=
-                fl_lora_rank(lora, l, (fl_module)m) * (fl_holder_rows((fl_module)m, config) + cols);
-    }
+    for (int m = 0; m < FL_NUM_MODULES; m++)
+        if (adapted(lora, config, m)) count += count_factors(lora, config, m, most);
     return (size_t)count;
+}
+
+size_t fl_lora_count(const fl_lora_config *lora, const fl_model_config *config)
+{
+    return count_all(lora, config, NULL);
 }
 
 size_t fl_lora_side_count(const fl_lora_config *lora, const fl_model_config *config, int64_t most)
 {
-    int64_t count = 0;
-    for (int m = 0; m < FL_NUM_MODULES; m++) {
-        if (!adapted(lora, config, m)) continue;
-        int64_t rows, cols, rank = most;
-        fl_module_shape((fl_module)m, config, &rows, &cols);
-        rows = fl_holder_rows((fl_module)m, config);
-        if (rank > rows) rank = rows;
-        if (rank > cols) rank = cols;
-        count += config->num_layers * rank * (rows + cols);
-    }
-    return (size_t)count;
+    return count_all(lora, config, &most);
 }
 
 int64_t fl_lora_most_rank(const fl_lora_config *lora, const fl_model_config *config)

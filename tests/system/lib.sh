@@ -173,3 +173,27 @@ kill_job() {
     done
     finish_job
 } 2>/dev/null # where bash would tell of every killed process
+
+# train_killed KILLS ARGUMENT...: $work/whole is a run of $config on 3 ranks in one go, $work/killed the
+# same run, killed at random moments, started again each time, and finished; they are the same run.
+train_killed() {
+    local kills=$1 start duration num_killed=0
+    shift
+    start=$(now)
+    train "$work/whole" 3 "$@"
+    duration=$(($(now) - start))
+    while [[ $num_killed -lt $kills ]]; do
+        start_job 3 "$config" --output_dir "$work/killed" "$@"
+        pause $((duration / 4 + RANDOM % duration))
+        if kill -0 "$job" 2>/dev/null; then
+            kill_job
+            num_killed=$((num_killed + 1))
+        else
+            finish_job
+            [[ $code -eq 0 ]] || fail "exit code $code after a kill"
+            rm -r "$work/killed"
+        fi
+    done
+    expect_exit 0 "^round|is finished" 3 "$config" --output_dir "$work/killed" "$@"
+    same_run "$work/whole" "$work/killed"
+}

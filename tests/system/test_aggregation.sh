@@ -159,23 +159,7 @@ for name in "${names[@]}"; do
     [[ $name != fedit ]] || continue # test_kill.sh
     settings=(--lora_aggregation "$name" --dataset_sample 200 --num_clients 5 --sample_clients 3
         --num_rounds 6 --save_model_freq 3 --batch_size 1 --max_steps 1 --eval_data "")
-    start=$(now)
-    train "$work/whole" 3 "${settings[@]}"
-    duration=$(($(now) - start))
-    for ((kills = 0; kills < ${3:-2}; )); do
-        start_job 3 configs/sft.cfg --output_dir "$work/killed" "${settings[@]}"
-        pause $((duration / 3 + RANDOM % duration))
-        if kill -0 "$job" 2>/dev/null; then
-            kill_job
-            kills=$((kills + 1))
-        else
-            finish_job
-            [[ $code -eq 0 ]] || fail "exit code $code after a kill"
-            rm -r "$work/killed"
-        fi
-    done
-    expect_exit 0 "^round|is finished" 3 configs/sft.cfg --output_dir "$work/killed" "${settings[@]}"
-    same_run "$work/whole" "$work/killed"
+    train_killed "${3:-2}" "${settings[@]}"
     [[ ! -d $work/whole/clients ]] ||
         diff -r "$work/whole/clients" "$work/killed/clients" >&2 || fail "other client states"
     rm -r "$work/whole" "$work/killed"

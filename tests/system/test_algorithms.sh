@@ -50,27 +50,9 @@ done
 
 # ---- killed at random moments
 
-kills=${3:-3}
 settings=(--fed_alg scaffold --dataset_sample 200 --num_clients 5 --sample_clients 3 --num_rounds 12
     --batch_size 2 --max_steps 2 --eval_data "")
-start=$(now)
-train "$work/whole" 3 "${settings[@]}"
-duration=$(($(now) - start))
-num_killed=0
-while [[ $num_killed -lt $kills ]]; do
-    start_job 3 configs/sft.cfg --output_dir "$work/killed" "${settings[@]}"
-    pause $((duration / 4 + RANDOM % duration))
-    if kill -0 "$job" 2>/dev/null; then
-        kill_job
-        num_killed=$((num_killed + 1))
-    else
-        finish_job
-        [[ $code -eq 0 ]] || fail "exit code $code after a kill"
-        rm -r "$work/killed"
-    fi
-done
-expect_exit 0 "^round|is finished" 3 configs/sft.cfg --output_dir "$work/killed" "${settings[@]}"
-same_run "$work/whole" "$work/killed"
+train_killed "${3:-3}" "${settings[@]}"
 diff -r "$work/whole/clients" "$work/killed/clients" >&2 || fail "other client states after a kill"
 
 # ---- from the previous state, and with a state that is missing or damaged

@@ -4,34 +4,17 @@
 set -euo pipefail
 
 data=$(realpath "$1") train=$(realpath "$2")
-export LC_ALL=C OMPI_MCA_ess_singleton_isolated=1
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR=$work
+source "$(dirname "${BASH_SOURCE[0]}")/tool_lib.sh"
+exec </dev/null
 config=configs/sft.cfg
-
-fail() {
-    tail -n 20 "$work/stdout" "$work/stderr" >&2 || true
-    echo "failed: $*" >&2
-    exit 1
-}
-
-# run CODE COMMAND...
-run() {
-    local expected=$1 code=0
-    shift
-    "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
-    [[ $code -eq $expected ]] || fail "exit code $code, not $expected: $*"
-}
 
 # refuse PATTERN COMMAND...: exit code 2 and one line, which matches.
 refuse() {
     local pattern=$1
     shift
     run 2 "$@"
-    grep -qE -e "$pattern" "$work/stderr" || fail "did not say: $pattern"
-    [[ $(wc -l <"$work/stderr") -eq 1 && ! -s $work/stdout ]] || fail "more than one line: $*"
+    complains "$pattern"
+    [[ ! -s $work/stdout ]] || fail "more than one line: $*"
 }
 
 says() {

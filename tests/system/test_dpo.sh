@@ -5,7 +5,6 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-kills=${3:-3}
 config=configs/dpo.cfg
 
 adapter() {
@@ -92,24 +91,7 @@ grep -qE 'learning_rate_min = 1e-0?5' "$work/compat/config.cfg" || fail "not DPO
 # ---- killed at random moments
 
 settings=("${small[@]}" --num_rounds 10)
-start=$(now)
-train "$work/whole" 3 "${settings[@]}"
-duration=$(($(now) - start))
-num_killed=0
-while [[ $num_killed -lt $kills ]]; do
-    start_job 3 "$config" --output_dir "$work/killed" "${settings[@]}"
-    pause $((duration / 4 + RANDOM % duration))
-    if kill -0 "$job" 2>/dev/null; then
-        kill_job
-        num_killed=$((num_killed + 1))
-    else
-        finish_job
-        [[ $code -eq 0 ]] || fail "exit code $code after a kill"
-        rm -r "$work/killed"
-    fi
-done
-expect_exit 0 "^round|is finished" 3 "$config" --output_dir "$work/killed" "${settings[@]}"
-same_run "$work/whole" "$work/killed"
+train_killed "${3:-3}" "${settings[@]}"
 diff -r "$work/whole/clients" "$work/killed/clients" >&2 || fail "another reference after a kill"
 [[ $(rates killed | sed 1d | sort -u) == "0 1.0" ]] ||
     fail "a continued run computes the reference again: $(rates killed | tr '\n' ' ')"

@@ -3,31 +3,9 @@
 set -euo pipefail
 
 merge=$(realpath "$1") generate=$(realpath "$2") train=$(realpath "$3")
-export LC_ALL=C OMPI_MCA_ess_singleton_isolated=1
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/tool_lib.sh"
+exec </dev/null
 model=configs/embedded/model
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR=$work
-
-fail() {
-    tail -n 20 "$work/stdout" "$work/stderr" >&2 || true
-    echo "failed: $*" >&2
-    exit 1
-}
-
-# run CODE COMMAND...
-run() {
-    local expected=$1 code=0
-    shift
-    "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
-    [[ $code -eq $expected ]] || fail "exit code $code, not $expected: $*"
-}
-
-complains() {
-    grep -qE -e "$1" "$work/stderr" || fail "did not say: $1"
-    [[ $(wc -l <"$work/stderr") -eq 1 ]] || fail "more than one line"
-}
 
 # ---- usage -------------------------------------------------------------------------------------
 run 0 "$merge" --help
