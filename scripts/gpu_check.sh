@@ -55,7 +55,7 @@ if ((devices > 1)); then
     echo "== sums between $devices devices"
     for way in nccl mpi; do
         mpirun -n $((devices + 1)) "$build/fedllm_mpi" configs/sft.cfg --output_dir "$work/$way" \
-            --num_rounds 3 --sample_clients 20 --eval_data "" --backend cuda --device_sums $way |
+            --num_rounds 3 --sample_clients 6 --eval_data "" --backend cuda --device_sums $way |
             grep '^sums of updates'
     done
     cmp "$work/nccl/adapter/adapter_model.safetensors" "$work/mpi/adapter/adapter_model.safetensors"
