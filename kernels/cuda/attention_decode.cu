@@ -1,6 +1,6 @@
 /* Attention of one new token per sequence against its cache: a block per sequence and head, 128
  * keys at a time, a thread per key for the scores and per element for the values. */
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_shape.h"
 
 #include "kernels/cuda/cuda.h"
 
@@ -32,7 +32,7 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     FL_SHARED(float, query, ATT_MOST_D);
     FL_SHARED(float, shares, DECODE_KEYS);
     int64_t s = blockIdx.x, head = blockIdx.y, kv = head / shape.group, length = args.lengths[s];
-    int64_t first = shape.window > 0 && length > shape.window ? length - shape.window : 0;
+    int64_t first = length > shape.window ? length - shape.window : 0;
     int64_t step = (int64_t)shape.KV * shape.D, tid = threadIdx.x;
     const float *q = args.q + (s * shape.H + head) * shape.D;
     const float *k = args.k + (s * args.capacity * shape.KV + kv) * shape.D;
@@ -70,8 +70,7 @@ void op_attention_decode(float *out, const float *q, const float *k_cache, const
                          const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
     if (shape->S == 0) return;
-    if (shape->D > ATT_MOST_D)
-        return fail_op(FL_ERR_UNSUPPORTED, "attention heads of more than 256 elements");
+    if (shape->D > ATT_MOST_D) return refuse_heads();
     DecodeArgs args = {out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)};
     FL_LAUNCH(attention_decode_kernel, dim3((unsigned)shape->S, (unsigned)shape->H), DECODE_KEYS, 0,
               args);
