@@ -1,0 +1,157 @@
+/* Causal attention in bf16, forward: a block per tile of queries and head, with running maximum and
+ * sum.  Rounded to bf16: the probabilities relative to the running maximum, as they enter the
+ * product with the values, and the output. */
+#include "kernels/cuda/attention_mma.h"
+
+#include "kernels/cuda/cuda.h"
+
+namespace FL_DEVICE
+{
+
+struct ForwardBf16 {
+    bf16 *out;
+    float *lse;
+    const bf16 *q, *k, *v;
+    bool is_aligned;
+    AttentionShape shape;
+};
+
+/* Scores with base 2 of the queries from row i on, for the warp's lane; -inf where one does not
+ * see. */
+template <class Shape>
+static __device__ __forceinline__ void
+mask_scores(float (&s)[Shape::PARTS][4], const AttentionShape &shape, const KeyTile &t, int first)
+{
+    int lane = (int)threadIdx.x % WARP_LANES;
+    int i = first + lane / QUAD_LANES, j = t.first + lane % QUAD_LANES * 2;
+    bool is_whole = t.first + Shape::OTHERS <= t.length &&
+                    all_see(shape, first, WARP_ROWS, t.ahead, t.first, Shape::OTHERS);
+    FL_UNROLLED (c, Shape::PARTS) {
+        FL_UNROLLED (e, 4) {
+            int query = i + e / 2 * 8, key = j + c * 8 + e % 2;
+            bool is_seen = is_whole || (key < t.length && sees(shape, query, t.ahead, key));
+            s[c][e] = is_seen ? score_of(shape, s[c][e]) : -INFINITY;
+        }
+    }
+}
+
+/* Scores become probabilities relative to the new maximum, and what was summed before is brought to
+ * it.  A row's columns are those of four neighbouring lanes. */
+template <class Shape>
+static __device__ __forceinline__ void online_softmax(float (&s)[Shape::PARTS][4], float (&max)[2],
+                                                      float (&sum)[2], float (&out)[Shape::DIMS][4])
+{
+    FL_UNROLLED (half, 2) {
+        float largest = max[half], added = 0;
+        FL_UNROLLED (c, Shape::PARTS)
+            largest = Largest()(Largest()(largest, s[c][2 * half]), s[c][2 * half + 1]);
+        largest = warp_reduce(largest, Largest(), QUAD_LANES);
+        float base = largest == -INFINITY ? 0.0f : largest; // nothing seen so far: all terms are 0
+        float kept = exp2f(max[half] - base);
+        FL_UNROLLED (c, Shape::PARTS) {
+            FL_UNROLLED (e, 2) {
+                s[c][2 * half + e] = exp2f(s[c][2 * half + e] - base);
+                added += s[c][2 * half + e];
+            }
+        }
+        sum[half] = sum[half] * kept + added; // of this lane's columns
+        max[half] = largest;
+        FL_UNROLLED (d, Shape::DIMS) {
+            out[d][2 * half] *= kept;
+            out[d][2 * half + 1] *= kept;
+        }
+    }
+}
+
+/* lse, and the output divided by the sums. */
+template <class Shape>
+static __device__ __forceinline__ void
+finish_rows(float (&out)[Shape::DIMS][4], const float (&max)[2], const float (&sum)[2],
+            const ForwardBf16 &args, const Place &at, int first, int head)
+{
+    int lane = (int)threadIdx.x % WARP_LANES;
+    FL_UNROLLED (half, 2) {
+        float total = warp_reduce(sum[half], Sum(), QUAD_LANES);
+        int token = at.first + first + lane / QUAD_LANES + half * 8;
+        if (lane % QUAD_LANES == 0 && token < at.length)
+            args.lse[(int64_t)(at.start + token) * args.shape.H + head] =
+                max[half] * LN_2 + logf(total);
+        FL_UNROLLED (d, Shape::DIMS) {
+            out[d][2 * half] /= total;
+            out[d][2 * half + 1] /= total;
+        }
+    }
+}
+
+template <class Shape>
+static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+    attention_fwd_bf16_kernel(ForwardBf16 args)
+{
+    const AttentionShape &shape = args.shape;
+    FL_SHARED_DYNAMIC(bf16, memory);
+    fl_shared<bf16> queries = fl_part(memory, 0, Shape::OWN);
+    fl_shared<bf16> keys = fl_part(memory, Shape::OWN, Shape::STAGES * Shape::OTHER);
+    fl_shared<bf16> values =
+        fl_part(memory, Shape::OWN + Shape::STAGES * Shape::OTHER, Shape::STAGES * Shape::OTHER);
+    // the longest walks begin first
+    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), MMA_ROWS);
+    if (at.first >= at.length) return; // the whole block
+    int head = (int)blockIdx.y, kv = head / shape.group;
+    int first = (int)threadIdx.x / WARP_LANES * WARP_ROWS; // row of the warp
+    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned},
+          to = {args.out, shape.H, head, shape.D, args.is_aligned};
+    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
+    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    float out[Shape::DIMS][4] = {}, sum[2] = {0, 0}, max[2] = {-INFINITY, -INFINITY};
+
+    KeyTile t = first_keys(shape, at, MMA_ROWS, Shape::OTHERS);
+    fetch_rows<Shape, MMA_ROWS>(queries, q, at);
+    fetch_rows<Shape, Shape::OTHERS>(keys, k, t);
+    fetch_rows<Shape, Shape::OTHERS>(values, v, t);
+    copy_commit();
+    for (int stage = 0; is_there(t, at, MMA_ROWS); stage ^= 1) {
+        KeyTile next = next_keys(shape, at, MMA_ROWS, Shape::OTHERS, t);
+        if (is_there(next, at, MMA_ROWS)) {
+            int other = (stage ^ 1) * Shape::OTHER;
+            fetch_rows<Shape, Shape::OTHERS>(fl_part(keys, other, Shape::OTHER), k, next);
+            fetch_rows<Shape, Shape::OTHERS>(fl_part(values, other, Shape::OTHER), v, next);
+        }
+        copy_commit();
+        copy_wait<1>();
+        __syncthreads(); // the tile is there
+        float s[Shape::PARTS][4];
+        multiply_rows<Shape>(s, queries, first, fl_part(keys, stage * Shape::OTHER, Shape::OTHER));
+        mask_scores<Shape>(s, shape, t, at.first + first);
+        online_softmax<Shape>(s, max, sum, out);
+        mix_rows<Shape>(out, s, fl_part(values, stage * Shape::OTHER, Shape::OTHER));
+        __syncthreads(); // it has been used
+        t = next;
+    }
+    finish_rows<Shape>(out, max, sum, args, at, first, head);
+    store_rows<Shape>(to, queries, out, at, first);
+}
+
+template <class Shape> static void run_forward(const ForwardBf16 &args, const fl_attn_shape *shape)
+{
+    static_assert((int)Shape::STAGES == 2, "a tile is copied while the one before is used");
+    auto kernel = attention_fwd_bf16_kernel<Shape>;
+    constexpr int bytes = (Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
+    if (allow_shared(kernel, bytes))
+        FL_LAUNCH(kernel, dim3(tiles_of(shape, MMA_ROWS), (unsigned)shape->H), MMA_THREADS, bytes,
+                  args);
+}
+
+void attention_fwd_bf16(bf16 *out, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                        const fl_attn_shape *shape)
+{
+    if (shape->T == 0) return;
+    bool is_aligned = all_aligned(shape->D, out, q, k, v);
+    ForwardBf16 args = {out, lse, q, k, v, is_aligned, shape_of(shape)};
+    if (shape->D <= 64) return run_forward<MmaTile<64, 64, 2, 4>>(args, shape);
+    if (shape->D <= 96) return run_forward<MmaTile<96, 64, 2, 3>>(args, shape);
+    if (shape->D <= 128) return run_forward<MmaTile<128, 64, 2, 2>>(args, shape);
+    if (shape->D <= ATT_MOST_D) return run_forward<MmaTile<256, 32, 2, 2>>(args, shape);
+    refuse_heads();
+}
+
+} // namespace FL_DEVICE

@@ -1,0 +1,316 @@
+/* Causal attention in bf16, backward; the formulas and the two kernels as in attention_bwd.cu.  The
+ * kernel for dK and dV computes the scores transposed, so that its warps own rows of keys.  Rounded
+ * to bf16: P and dS as they enter a product, and the results; P is the fp32 exponential where dS is
+ * computed. */
+#include "kernels/cuda/attention_mma.h"
+
+#include "kernels/cuda/cuda.h"
+
+namespace FL_DEVICE
+{
+
+struct BackwardBf16 {
+    bf16 *dq, *dk, *dv;
+    const bf16 *dout;
+    const float *lse, *delta;
+    const bf16 *q, *k, *v;
+    bool is_aligned;
+    AttentionShape shape;
+};
+
+/* Lanes of a row of delta, and rows of a block. */
+enum { DELTA_LANES = 8, DELTA_THREADS = 256, DELTA_ROWS = DELTA_THREADS / DELTA_LANES };
+
+/* The product of the first `count` of eight elements. */
+static __device__ __forceinline__ float dot_eight(const bf16 *a, const bf16 *b, int count,
+                                                  bool is_aligned)
+{
+    bf16 left[8], right[8];
+    if (is_aligned) {
+        uint4 words[2] = {*reinterpret_cast<const uint4 *>(a), *reinterpret_cast<const uint4 *>(b)};
+        memcpy(left, &words[0], sizeof left);
+        memcpy(right, &words[1], sizeof right);
+    } else {
+        FL_UNROLLED (e, 8) {
+            left[e] = a[e < count ? e : 0];
+            right[e] = b[e < count ? e : 0];
+        }
+    }
+    float sum = 0;
+    FL_UNROLLED (e, 8)
+        if (e < count) sum += __bfloat162float(left[e]) * __bfloat162float(right[e]);
+    return sum;
+}
+
+/* delta[rows] from dout[rows, D] and out. */
+static __global__ void __launch_bounds__(DELTA_THREADS)
+    attention_delta_bf16_kernel(float *delta, const bf16 *dout, const bf16 *out, int64_t rows,
+                                int D, bool is_aligned)
+{
+    int64_t row = (int64_t)blockIdx.x * DELTA_ROWS + threadIdx.x / DELTA_LANES;
+    int lane = (int)threadIdx.x % DELTA_LANES;
+    float sum = 0;
+    for (int d = lane * 8; row < rows && d < D; d += DELTA_LANES * 8)
+        sum += dot_eight(dout + row * D + d, out + row * D + d, D - d, is_aligned);
+    sum = warp_reduce(sum, Sum(), DELTA_LANES);
+    if (row < rows && lane == 0) delta[row] = sum;
+}
+
+/* s: a product of query and key -> P; dp: dP -> dS, without the scale.  Zeros if not is_seen. */
+static __device__ __forceinline__ void backward_score(float &s, float &dp,
+                                                      const AttentionShape &shape, bool is_seen,
+                                                      float lse, float delta)
+{
+    float score = cap_score(s * shape.scale, shape.softcap);
+    float share = is_seen ? exp2f((score - lse) * LOG2_E) : 0.0f;
+    dp = is_seen ? share * (dp - delta) * cap_slope(score, shape.softcap) : 0.0f;
+    s = share;
+}
+
+/* dS of the warp's queries, its row `first` on, and a tile of keys. */
+template <class Shape>
+static __device__ __forceinline__ void
+query_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const AttentionShape &shape,
+             const KeyTile &t, int first, const float (&lse)[2], const float (&delta)[2])
+{
+    int lane = (int)threadIdx.x % WARP_LANES;
+    int i = first + lane / QUAD_LANES, j = t.first + lane % QUAD_LANES * 2;
+    bool is_whole = t.first + Shape::OTHERS <= t.length &&
+                    all_see(shape, first, WARP_ROWS, t.ahead, t.first, Shape::OTHERS);
+    FL_UNROLLED (c, Shape::PARTS) {
+        FL_UNROLLED (e, 4) {
+            int query = i + e / 2 * 8, key = j + c * 8 + e % 2;
+            bool is_seen = is_whole || (key < t.length && sees(shape, query, t.ahead, key));
+            backward_score(s[c][e], dp[c][e], shape, is_seen, lse[e / 2], delta[e / 2]);
+        }
+    }
+}
+
+/* out *= factor */
+template <class Shape>
+static __device__ __forceinline__ void scale_rows(float (&out)[Shape::DIMS][4], float factor)
+{
+    FL_UNROLLED (c, Shape::DIMS)
+        FL_UNROLLED (e, 4)
+            out[c][e] *= factor;
+}
+
+template <class Shape>
+static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+    attention_bwd_dq_bf16_kernel(BackwardBf16 args)
+{
+    const AttentionShape &shape = args.shape;
+    constexpr int stages = Shape::STAGES, others = stages * Shape::OTHER;
+    FL_SHARED_DYNAMIC(bf16, memory);
+    fl_shared<bf16> queries = fl_part(memory, 0, Shape::OWN);
+    fl_shared<bf16> douts = fl_part(memory, Shape::OWN, Shape::OWN);
+    fl_shared<bf16> keys = fl_part(memory, 2 * Shape::OWN, others);
+    fl_shared<bf16> values = fl_part(memory, 2 * Shape::OWN + others, others);
+    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), MMA_ROWS);
+    if (at.first >= at.length) return; // the whole block
+    int head = (int)blockIdx.y, kv = head / shape.group;
+    int first = (int)threadIdx.x / WARP_LANES * WARP_ROWS;
+    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned};
+    Heads dout = {args.dout, shape.H, head, shape.D, args.is_aligned};
+    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
+    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    float dq[Shape::DIMS][4] = {}, lse[2], delta[2];
+    FL_UNROLLED (half, 2) {
+        int token = at.first + first + (int)threadIdx.x % WARP_LANES / QUAD_LANES + half * 8;
+        int64_t row = (int64_t)(at.start + token) * shape.H + head;
+        lse[half] = token < at.length ? args.lse[row] : 0.0f;
+        delta[half] = token < at.length ? args.delta[row] : 0.0f;
+    }
+
+    KeyTile t = first_keys(shape, at, MMA_ROWS, Shape::OTHERS);
+    auto fetch = [&](const KeyTile &tile, int stage) {
+        if (!is_there(tile, at, MMA_ROWS)) return;
+        int place = stage * Shape::OTHER;
+        fetch_rows<Shape, Shape::OTHERS>(fl_part(keys, place, Shape::OTHER), k, tile);
+        fetch_rows<Shape, Shape::OTHERS>(fl_part(values, place, Shape::OTHER), v, tile);
+    };
+    fetch_rows<Shape, MMA_ROWS>(queries, q, at);
+    fetch_rows<Shape, MMA_ROWS>(douts, dout, at);
+    fetch(t, 0);
+    copy_commit();
+    for (int stage = 0; is_there(t, at, MMA_ROWS); stage = (stage + 1) % stages) {
+        KeyTile next = next_keys(shape, at, MMA_ROWS, Shape::OTHERS, t);
+        if (stages == 2) {
+            fetch(next, stage ^ 1);
+            copy_commit();
+        }
+        copy_wait<stages - 1>();
+        __syncthreads(); // the tile is there
+        float s[Shape::PARTS][4], dp[Shape::PARTS][4];
+        fl_shared<bf16> key_tile = fl_part(keys, stage * Shape::OTHER, Shape::OTHER);
+        multiply_rows<Shape>(s, queries, first, key_tile);
+        multiply_rows<Shape>(dp, douts, first, fl_part(values, stage * Shape::OTHER, Shape::OTHER));
+        query_slopes<Shape>(s, dp, shape, t, at.first + first, lse, delta);
+        mix_rows<Shape>(dq, dp, key_tile);
+        __syncthreads(); // it has been used
+        if (stages == 1) {
+            fetch(next, 0);
+            copy_commit();
+        }
+        t = next;
+    }
+    scale_rows<Shape>(dq, shape.scale);
+    Heads to = {args.dq, shape.H, head, shape.D, args.is_aligned};
+    store_rows<Shape>(to, queries, dq, at, first);
+}
+
+/* What the queries of a tile were left by the forward pass. */
+struct QueryRows {
+    fl_shared<float> lse, delta;
+};
+
+template <class Shape>
+static __device__ __forceinline__ void
+fetch_query_rows(const QueryRows &rows, int stage, const BackwardBf16 &args, const QueryTile &t)
+{
+    int i = (int)threadIdx.x;
+    if (i >= Shape::OTHERS) return;
+    int64_t row = (int64_t)(t.start + t.first + i) * args.shape.H + t.head;
+    bool is_there = t.first + i < t.length;
+    rows.lse[stage * Shape::OTHERS + i] = is_there ? args.lse[row] : 0.0f;
+    rows.delta[stage * Shape::OTHERS + i] = is_there ? args.delta[row] : 0.0f;
+}
+
+/* P and dS, transposed, of the warp's keys, its row `first` on, and a tile of queries. */
+template <class Shape>
+static __device__ __forceinline__ void
+key_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const AttentionShape &shape,
+           const QueryTile &t, int first, const QueryRows &rows, int stage)
+{
+    int lane = (int)threadIdx.x % WARP_LANES;
+    int j = first + lane / QUAD_LANES, column = lane % QUAD_LANES * 2;
+    bool is_whole = t.first + Shape::OTHERS <= t.length &&
+                    all_see(shape, t.first, Shape::OTHERS, t.ahead, first, WARP_ROWS);
+    FL_UNROLLED (c, Shape::PARTS) {
+        FL_UNROLLED (e, 4) {
+            int of_tile = c * 8 + column + e % 2, query = t.first + of_tile, key = j + e / 2 * 8;
+            bool is_seen = is_whole || (query < t.length && sees(shape, query, t.ahead, key));
+            backward_score(s[c][e], dp[c][e], shape, is_seen,
+                           rows.lse[stage * Shape::OTHERS + of_tile],
+                           rows.delta[stage * Shape::OTHERS + of_tile]);
+        }
+    }
+}
+
+/* dK, dV or both: long heads have sums in registers for one of them only. */
+template <class Shape, bool WANTS_DK, bool WANTS_DV>
+static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+    attention_bwd_dkv_bf16_kernel(BackwardBf16 args)
+{
+    const AttentionShape &shape = args.shape;
+    constexpr int stages = Shape::STAGES, others = stages * Shape::OTHER;
+    FL_SHARED_DYNAMIC(bf16, memory);
+    fl_shared<bf16> keys = fl_part(memory, 0, Shape::OWN);
+    fl_shared<bf16> values = fl_part(memory, Shape::OWN, Shape::OWN);
+    fl_shared<bf16> queries = fl_part(memory, 2 * Shape::OWN, others);
+    fl_shared<bf16> douts = fl_part(memory, 2 * Shape::OWN + others, others);
+    FL_SHARED(float, lse, stages *Shape::OTHERS);
+    FL_SHARED(float, delta, stages *Shape::OTHERS);
+    Place at = find_place(shape, (int)blockIdx.x, MMA_ROWS);
+    if (at.first >= at.length) return; // the whole block
+    int kv = (int)blockIdx.y, first = (int)threadIdx.x / WARP_LANES * WARP_ROWS;
+    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
+    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    QueryRows rows = {lse, delta};
+    float dk[Shape::DIMS][4] = {}, dv[Shape::DIMS][4] = {};
+
+    QueryTile t = first_queries(shape, at, kv);
+    auto fetch = [&](const QueryTile &tile, int stage) {
+        if (!is_there(shape, tile, at, MMA_ROWS)) return;
+        int place = stage * Shape::OTHER;
+        Heads q = {args.q, shape.H, tile.head, shape.D, args.is_aligned};
+        Heads dout = {args.dout, shape.H, tile.head, shape.D, args.is_aligned};
+        fetch_rows<Shape, Shape::OTHERS>(fl_part(queries, place, Shape::OTHER), q, tile);
+        fetch_rows<Shape, Shape::OTHERS>(fl_part(douts, place, Shape::OTHER), dout, tile);
+        fetch_query_rows<Shape>(rows, stage, args, tile);
+    };
+    fetch_rows<Shape, MMA_ROWS>(keys, k, at);
+    fetch_rows<Shape, MMA_ROWS>(values, v, at);
+    fetch(t, 0);
+    copy_commit();
+    for (int stage = 0; is_there(shape, t, at, MMA_ROWS); stage = (stage + 1) % stages) {
+        QueryTile next = next_queries(shape, at, MMA_ROWS, Shape::OTHERS, t);
+        if (stages == 2) {
+            fetch(next, stage ^ 1);
+            copy_commit();
+        }
+        copy_wait<stages - 1>();
+        __syncthreads(); // the tile is there
+        float s[Shape::PARTS][4], dp[Shape::PARTS][4];
+        fl_shared<bf16> query_tile = fl_part(queries, stage * Shape::OTHER, Shape::OTHER);
+        fl_shared<bf16> dout_tile = fl_part(douts, stage * Shape::OTHER, Shape::OTHER);
+        multiply_rows<Shape>(s, keys, first, query_tile);
+        multiply_rows<Shape>(dp, values, first, dout_tile);
+        key_slopes<Shape>(s, dp, shape, t, at.first + first, rows, stage);
+        if (WANTS_DV) mix_rows<Shape>(dv, s, dout_tile);
+        if (WANTS_DK) mix_rows<Shape>(dk, dp, query_tile);
+        __syncthreads(); // it has been used
+        if (stages == 1) {
+            fetch(next, 0);
+            copy_commit();
+        }
+        t = next;
+    }
+    scale_rows<Shape>(dk, shape.scale);
+    Heads to_dk = {args.dk, shape.KV, kv, shape.D, args.is_aligned};
+    Heads to_dv = {args.dv, shape.KV, kv, shape.D, args.is_aligned};
+    if (WANTS_DK) store_rows<Shape>(to_dk, keys, dk, at, first);
+    if (WANTS_DV) store_rows<Shape>(to_dv, values, dv, at, first);
+}
+
+template <class Shape, class Kernel>
+static void run_kernel(Kernel *kernel, int64_t heads, const BackwardBf16 &args,
+                       const fl_attn_shape *shape)
+{
+    constexpr int bytes = (2 * Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
+    if (allow_shared(kernel, bytes))
+        FL_LAUNCH(kernel, dim3(tiles_of(shape, MMA_ROWS), (unsigned)heads), MMA_THREADS, bytes,
+                  args);
+}
+
+template <class ForDq, class ForDkv>
+static void run_backward(const BackwardBf16 &args, const fl_attn_shape *shape)
+{
+    run_kernel<ForDq>(attention_bwd_dq_bf16_kernel<ForDq>, shape->H, args, shape);
+    if constexpr ((int)ForDkv::D <= 128) {
+        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, true, true>, shape->KV, args,
+                           shape);
+    } else {
+        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, true, false>, shape->KV, args,
+                           shape);
+        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, false, true>, shape->KV, args,
+                           shape);
+    }
+}
+
+void attention_bwd_bf16(bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *dout, const bf16 *out,
+                        const float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                        const fl_attn_shape *shape, float *scratch)
+{
+    int64_t rows = shape->T * shape->H;
+    if (rows == 0) return;
+    bool is_aligned = all_aligned(shape->D, dq, dk, dv, dout, out, q, k, v);
+    FL_LAUNCH(attention_delta_bf16_kernel, (unsigned)((rows + DELTA_ROWS - 1) / DELTA_ROWS),
+              DELTA_THREADS, 0, scratch, dout, out, rows, (int)shape->D, is_aligned);
+    BackwardBf16 args = {dq, dk, dv, dout, lse, scratch, q, k, v, is_aligned, shape_of(shape)};
+    using Dq64 = MmaTile<64, 64, 2, 3>;
+    using Dq96 = MmaTile<96, 64, 2, 2>;
+    using Dq128 = MmaTile<128, 32, 2, 3>;
+    using Dq256 = MmaTile<256, 32, 1, 2>;
+    using Dkv64 = MmaTile<64, 32, 2, 3>;
+    using Dkv96 = MmaTile<96, 32, 2, 2>;
+    using Dkv128 = MmaTile<128, 32, 2, 2>;
+    using Dkv256 = MmaTile<256, 16, 1, 2>;
+    if (shape->D <= 64) return run_backward<Dq64, Dkv64>(args, shape);
+    if (shape->D <= 96) return run_backward<Dq96, Dkv96>(args, shape);
+    if (shape->D <= 128) return run_backward<Dq128, Dkv128>(args, shape);
+    if (shape->D <= ATT_MOST_D) return run_backward<Dq256, Dkv256>(args, shape);
+    refuse_heads();
+}
+
+} // namespace FL_DEVICE
