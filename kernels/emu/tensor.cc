@@ -8,7 +8,7 @@
 namespace fl_emu
 {
 
-enum { LAYOUT_ROWS = 8, MATRIX_WORDS = 4, MAX_COPIES = 256 };
+enum { MATRIX_ROWS = 8, ROW_WORDS = 4, MAX_COPIES = 256 };
 
 /* ---- products ------------------------------------------------------------------------------- */
 
@@ -37,7 +37,7 @@ void run_mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, 
     for (int e = 0; e < 4; e++) {
         int row = lane() / 4, upper = e / 2, column = lane() % 4 * 2 + e % 2;
         for (int half = 0; half < 2; half++) {
-            for (int t = 0; t < MATRIX_WORDS; t++) {
+            for (int t = 0; t < ROW_WORDS; t++) {
                 uint32_t left = lanes[row * 4 + t].words[before][half * 2 + upper];
                 uint32_t right = lanes[column * 4 + t].words[before][4 + half];
                 sum[e] += low_of(left) * low_of(right);
@@ -79,7 +79,7 @@ void run_load_matrices(uint32_t (&out)[4], const Array *array, int64_t index, bo
         uint16_t pair[2];
         for (int e = 0; e < 2; e++) {
             int row = is_transposed ? 2 * t + e : g, column = is_transposed ? g : 2 * t + e;
-            const Thread *owner = &lanes[matrix * LAYOUT_ROWS + row];
+            const Thread *owner = &lanes[matrix * MATRIX_ROWS + row];
             read_elements(&pair[e], array, (int64_t)owner->given[before] + column, 1);
         }
         out[matrix] = pair[0] | (uint32_t)pair[1] << 16;
