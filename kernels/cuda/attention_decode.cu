@@ -1,7 +1,7 @@
 /* Attention of one new token per sequence against its cache: a block per sequence and head, 128
  * keys at a time, a thread per key for the scores and per element for the values. */
+#include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/attention_shape.h"
-
 #include "kernels/cuda/cuda.h"
 
 namespace FL_DEVICE
@@ -9,24 +9,46 @@ namespace FL_DEVICE
 
 enum { DECODE_KEYS = 128, DECODE_DIMS = ATT_MOST_D / DECODE_KEYS };
 
-struct DecodeArgs {
-    float *out;
-    const float *q, *k, *v;
+template <class T> struct DecodeArgs {
+    T *out;
+    const T *q, *k, *v;
     const int32_t *lengths;
     int64_t capacity;
     AttentionShape shape;
 };
 
-static __device__ __forceinline__ float key_score(const fl_shared<float> &query, const float *key,
+static __device__ __forceinline__ float widen_value(float x)
+{
+    return x;
+}
+
+static __device__ __forceinline__ float widen_value(bf16 x)
+{
+    return __bfloat162float(x);
+}
+
+static __device__ __forceinline__ void write_value(float *out, float x)
+{
+    *out = x;
+}
+
+static __device__ __forceinline__ void write_value(bf16 *out, float x)
+{
+    *out = __float2bfloat16(x);
+}
+
+template <class T>
+static __device__ __forceinline__ float key_score(const fl_shared<float> &query, const T *key,
                                                   const AttentionShape &shape)
 {
     float sum = 0;
     for (int d = 0; d < shape.D; d++)
-        sum += query[d] * key[d];
+        sum += query[d] * widen_value(key[d]);
     return cap_score(shape.scale * sum, shape.softcap);
 }
 
-static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(DecodeArgs args)
+template <class T>
+static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(DecodeArgs<T> args)
 {
     const AttentionShape &shape = args.shape;
     FL_SHARED(float, query, ATT_MOST_D);
@@ -34,11 +56,11 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     int64_t s = blockIdx.x, head = blockIdx.y, kv = head / shape.group, length = args.lengths[s];
     int64_t first = length > shape.window ? length - shape.window : 0;
     int64_t step = (int64_t)shape.KV * shape.D, tid = threadIdx.x;
-    const float *q = args.q + (s * shape.H + head) * shape.D;
-    const float *k = args.k + (s * args.capacity * shape.KV + kv) * shape.D;
-    const float *v = args.v + (s * args.capacity * shape.KV + kv) * shape.D;
+    const T *q = args.q + (s * shape.H + head) * shape.D;
+    const T *k = args.k + (s * args.capacity * shape.KV + kv) * shape.D;
+    const T *v = args.v + (s * args.capacity * shape.KV + kv) * shape.D;
     for (int64_t d = tid; d < shape.D; d += DECODE_KEYS)
-        query[d] = q[d];
+        query[d] = widen_value(q[d]);
     __syncthreads();
 
     float max = -INFINITY, sum = 0, out[DECODE_DIMS] = {};
@@ -56,24 +78,34 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
             int64_t d = tid + i * DECODE_KEYS;
             out[i] *= kept;
             for (int64_t j = 0; j < count && d < shape.D; j++)
-                out[i] += shares[j] * v[(begin + j) * step + d];
+                out[i] += shares[j] * widen_value(v[(begin + j) * step + d]);
         }
         __syncthreads(); // the shares have been used
     }
     for (int i = 0; i < DECODE_DIMS; i++) {
         int64_t d = tid + i * DECODE_KEYS;
-        if (d < shape.D) args.out[(s * shape.H + head) * shape.D + d] = out[i] / sum;
+        if (d < shape.D) write_value(&args.out[(s * shape.H + head) * shape.D + d], out[i] / sum);
     }
+}
+
+template <class T> static void run_decode(const DecodeArgs<T> &args, const fl_attn_shape *shape)
+{
+    if (shape->S == 0) return;
+    if (shape->D > ATT_MOST_D) return refuse_heads();
+    FL_LAUNCH(attention_decode_kernel<T>, dim3((unsigned)shape->S, (unsigned)shape->H), DECODE_KEYS,
+              0, args);
 }
 
 void op_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
                          const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
-    if (shape->S == 0) return;
-    if (shape->D > ATT_MOST_D) return refuse_heads();
-    DecodeArgs args = {out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)};
-    FL_LAUNCH(attention_decode_kernel, dim3((unsigned)shape->S, (unsigned)shape->H), DECODE_KEYS, 0,
-              args);
+    run_decode<float>({out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)}, shape);
+}
+
+void attention_decode_bf16(bf16 *out, const bf16 *q, const bf16 *k_cache, const bf16 *v_cache,
+                           const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
+{
+    run_decode<bf16>({out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)}, shape);
 }
 
 } // namespace FL_DEVICE

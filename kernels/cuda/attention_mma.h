@@ -14,21 +14,12 @@
 #ifndef FL_KERNELS_CUDA_ATTENTION_MMA_H
 #define FL_KERNELS_CUDA_ATTENTION_MMA_H
 
+#include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/attention_shape.h"
 #include "kernels/cuda/mma.h"
 
 namespace FL_DEVICE
 {
-
-using bf16 = __nv_bfloat16;
-
-/* attention_fwd and attention_bwd of backend/ops.h with bf16 in place of fp32, but for lse and
- * scratch. */
-void attention_fwd_bf16(bf16 *out, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
-                        const fl_attn_shape *shape);
-void attention_bwd_bf16(bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *dout, const bf16 *out,
-                        const float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
-                        const fl_attn_shape *shape, float *scratch);
 
 enum { MMA_THREADS = 128, MMA_ROWS = 64, WARP_ROWS = 16, QUAD_LANES = 4 };
 

@@ -141,6 +141,8 @@ static Results run(const Batch &b, fl_attn_shape shape, int64_t first, bool is_a
     fl_cuda_emu::attention_fwd_bf16(r.out, r.lse, q, k, v, &shape);
     fl_cuda_emu::attention_bwd_bf16(r.dq, r.dk, r.dv, dout, r.out, r.lse, q, k, v, &shape,
                                     check_floats(T * shape.H));
+    if (fl_backend_cuda_emu.status() != FL_OK)
+        fail_msg("%s: %s", check_backend_name(), fl_error_text());
     return r;
 }
 
@@ -262,11 +264,53 @@ static void test_batched_is_alone(void **)
     });
 }
 
+/* The last token of a full pass; unused cache holds NaN.  One rounding: that of the result. */
+static void run_decode(const fl_backend_ops *ops, int64_t index, fl_attn_shape shape)
+{
+    enum { S = 2, CAPACITY = 150 };
+    static const int32_t lengths[S] = {1, 140};
+    int64_t entry = shape.KV * shape.D, wide = shape.H * shape.D, cache = S * CAPACITY * entry;
+    Rounded q = random_rounded(1, S * wide), k = random_rounded(2, cache),
+            v = random_rounded(3, cache);
+    double *want = check_host_double(S * wide);
+    for (int64_t s = 0; s < S; s++) {
+        int32_t n = lengths[s], cu[2] = {0, n};
+        fl_attn_shape one = shape;
+        one.cu = cu;
+        one.S = 1;
+        one.T = n;
+        double *q_all = check_host_double(n * wide), *out = check_host_double(n * wide);
+        memcpy(q_all + (n - 1) * wide, q.wide + s * wide, (size_t)wide * sizeof *q_all);
+        int64_t at = s * CAPACITY * entry;
+        ref_attention(out, nullptr, q_all, k.wide + at, v.wide + at, &one);
+        memcpy(want + s * wide, out + (n - 1) * wide, (size_t)wide * sizeof *out);
+        for (int64_t i = at + n * entry; i < at + CAPACITY * entry; i++)
+            k.bits[i] = v.bits[i] = 0x7fff;
+    }
+    bf16 *out = on_device(nullptr, S * wide, false);
+    shape.S = S;
+    fl_cuda_emu::attention_decode_bf16(
+        out, on_device(q.bits, S * wide, false), on_device(k.bits, cache, true),
+        on_device(v.bits, cache, false), check_ints(lengths, S), CAPACITY, &shape);
+    check_norm(ops, "decode", index, out, want, S * wide, 1.01 * U);
+    check_release();
+}
+
+static void test_decode(void **)
+{
+    in_every_order([](const fl_backend_ops *ops, int) {
+        static const int64_t which[] = {2, 4, 9, 10}; // of `cases`: heads, windows, caps
+        for (int64_t i : which)
+            run_decode(ops, i, make_batch(cases[i]).shape);
+    });
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_reference),
         cmocka_unit_test(test_batched_is_alone),
+        cmocka_unit_test(test_decode),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
