@@ -25,7 +25,7 @@ mask_scores(float (&s)[Shape::PARTS][4], const AttentionShape &shape, const KeyT
     int lane = (int)threadIdx.x % WARP_LANES;
     int i = first + lane / QUAD_LANES, j = t.first + lane % QUAD_LANES * 2;
     bool is_whole = t.first + Shape::OTHERS <= t.length &&
-                    all_see(shape, first, WARP_ROWS, t.ahead, t.first, Shape::OTHERS);
+                    all_see(shape, first, BAND_ROWS, t.ahead, t.first, Shape::OTHERS);
     FL_UNROLLED (c, Shape::PARTS) {
         FL_UNROLLED (e, 4) {
             int query = i + e / 2 * 8, key = j + c * 8 + e % 2;
@@ -41,26 +41,28 @@ template <class Shape>
 static __device__ __forceinline__ void online_softmax(float (&s)[Shape::PARTS][4], float (&max)[2],
                                                       float (&sum)[2], float (&out)[Shape::DIMS][4])
 {
+    float kept[2];
     FL_UNROLLED (half, 2) {
         float largest = max[half], added = 0;
         FL_UNROLLED (c, Shape::PARTS)
             largest = Largest()(Largest()(largest, s[c][2 * half]), s[c][2 * half + 1]);
         largest = warp_reduce(largest, Largest(), QUAD_LANES);
         float base = largest == -INFINITY ? 0.0f : largest; // nothing seen so far: all terms are 0
-        float kept = exp2f(max[half] - base);
+        kept[half] = exp2f(max[half] - base);
         FL_UNROLLED (c, Shape::PARTS) {
             FL_UNROLLED (e, 2) {
                 s[c][2 * half + e] = exp2f(s[c][2 * half + e] - base);
                 added += s[c][2 * half + e];
             }
         }
-        sum[half] = sum[half] * kept + added; // of this lane's columns
+        sum[half] = sum[half] * kept[half] + added; // of this lane's columns
         max[half] = largest;
-        FL_UNROLLED (d, Shape::DIMS) {
-            out[d][2 * half] *= kept;
-            out[d][2 * half + 1] *= kept;
-        }
     }
+    // most tiles change no maximum, and times one is no change
+    if (!__any_sync(ALL_LANES, kept[0] != 1.0f || kept[1] != 1.0f)) return;
+    FL_UNROLLED (d, Shape::DIMS)
+        FL_UNROLLED (e, 4)
+            out[d][e] *= kept[e / 2];
 }
 
 /* lse, and the output divided by the sums. */
@@ -84,7 +86,7 @@ finish_rows(float (&out)[Shape::DIMS][4], const float (&max)[2], const float (&s
 }
 
 template <class Shape>
-static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     attention_fwd_bf16_kernel(ForwardBf16 args)
 {
     const AttentionShape &shape = args.shape;
@@ -94,24 +96,26 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
     fl_shared<bf16> values =
         fl_part(memory, Shape::OWN + Shape::STAGES * Shape::OTHER, Shape::STAGES * Shape::OTHER);
     // the longest walks begin first
-    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), MMA_ROWS);
+    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), Shape::ROWS);
     if (at.first >= at.length) return; // the whole block
     int head = (int)blockIdx.y, kv = head / shape.group;
-    int first = (int)threadIdx.x / WARP_LANES * WARP_ROWS; // row of the warp
-    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned},
-          to = {args.out, shape.H, head, shape.D, args.is_aligned};
+    int first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS; // row of the warp
+    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned};
     Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
     Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
-    float out[Shape::DIMS][4] = {}, sum[2] = {0, 0}, max[2] = {-INFINITY, -INFINITY};
+    typename Shape::Sums out = {};
+    float sum[Shape::BANDS][2] = {}, max[Shape::BANDS][2];
+    FL_UNROLLED (b, Shape::BANDS)
+        max[b][0] = max[b][1] = -INFINITY;
 
-    KeyTile t = first_keys(shape, at, MMA_ROWS, Shape::OTHERS);
-    fetch_rows<Shape, MMA_ROWS>(queries, q, at);
+    KeyTile t = first_keys(shape, at, Shape::ROWS, Shape::OTHERS);
+    fetch_rows<Shape, Shape::ROWS>(queries, q, at);
     fetch_rows<Shape, Shape::OTHERS>(keys, k, t);
     fetch_rows<Shape, Shape::OTHERS>(values, v, t);
     copy_commit();
-    for (int stage = 0; is_there(t, at, MMA_ROWS); stage ^= 1) {
-        KeyTile next = next_keys(shape, at, MMA_ROWS, Shape::OTHERS, t);
-        if (is_there(next, at, MMA_ROWS)) {
+    for (int stage = 0; is_there(t, at, Shape::ROWS); stage ^= 1) {
+        KeyTile next = next_keys(shape, at, Shape::ROWS, Shape::OTHERS, t);
+        if (is_there(next, at, Shape::ROWS)) {
             int other = (stage ^ 1) * Shape::OTHER;
             fetch_rows<Shape, Shape::OTHERS>(fl_part(keys, other, Shape::OTHER), k, next);
             fetch_rows<Shape, Shape::OTHERS>(fl_part(values, other, Shape::OTHER), v, next);
@@ -119,16 +123,20 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
         copy_commit();
         copy_wait<1>();
         __syncthreads(); // the tile is there
-        float s[Shape::PARTS][4];
+        typename Shape::Scores s;
         multiply_rows<Shape>(s, queries, first, fl_part(keys, stage * Shape::OTHER, Shape::OTHER));
-        mask_scores<Shape>(s, shape, t, at.first + first);
-        online_softmax<Shape>(s, max, sum, out);
+        FL_UNROLLED (b, Shape::BANDS) {
+            mask_scores<Shape>(s[b], shape, t, at.first + first + b * BAND_ROWS);
+            online_softmax<Shape>(s[b], max[b], sum[b], out[b]);
+        }
         mix_rows<Shape>(out, s, fl_part(values, stage * Shape::OTHER, Shape::OTHER));
         __syncthreads(); // it has been used
         t = next;
     }
-    finish_rows<Shape>(out, max, sum, args, at, first, head);
-    store_rows<Shape>(to, queries, out, at, first);
+    FL_UNROLLED (b, Shape::BANDS)
+        finish_rows<Shape>(out[b], max[b], sum[b], args, at, first + b * BAND_ROWS, head);
+    Heads to = {args.out, shape.H, head, shape.D, args.is_aligned};
+    store_rows<Shape>(to, queries, out, 1.0f, at, first);
 }
 
 template <class Shape> static void run_forward(const ForwardBf16 &args, const fl_attn_shape *shape)
@@ -137,8 +145,8 @@ template <class Shape> static void run_forward(const ForwardBf16 &args, const fl
     auto kernel = attention_fwd_bf16_kernel<Shape>;
     constexpr int bytes = (Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
     if (allow_shared(kernel, bytes))
-        FL_LAUNCH(kernel, dim3(tiles_of(shape, MMA_ROWS), (unsigned)shape->H), MMA_THREADS, bytes,
-                  args);
+        FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::ROWS), (unsigned)shape->H), Shape::THREADS,
+                  bytes, args);
 }
 
 void attention_fwd_bf16(bf16 *out, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
@@ -147,10 +155,10 @@ void attention_fwd_bf16(bf16 *out, float *lse, const bf16 *q, const bf16 *k, con
     if (shape->T == 0) return;
     bool is_aligned = all_aligned(shape->D, out, q, k, v);
     ForwardBf16 args = {out, lse, q, k, v, is_aligned, shape_of(shape)};
-    if (shape->D <= 64) return run_forward<MmaTile<64, 64, 2, 4>>(args, shape);
-    if (shape->D <= 96) return run_forward<MmaTile<96, 64, 2, 3>>(args, shape);
-    if (shape->D <= 128) return run_forward<MmaTile<128, 64, 2, 2>>(args, shape);
-    if (shape->D <= ATT_MOST_D) return run_forward<MmaTile<256, 32, 2, 2>>(args, shape);
+    if (shape->D <= 64) return run_forward<MmaTile<64, 2, 2, 64, 2, 4>>(args, shape);
+    if (shape->D <= 96) return run_forward<MmaTile<96, 2, 2, 32, 2, 4>>(args, shape);
+    if (shape->D <= 128) return run_forward<MmaTile<128, 2, 2, 32, 2, 4>>(args, shape);
+    if (shape->D <= ATT_MOST_D) return run_forward<MmaTile<256, 4, 1, 32, 2, 2>>(args, shape);
     refuse_heads();
 }
 

@@ -21,24 +21,33 @@
 namespace FL_DEVICE
 {
 
-enum { MMA_THREADS = 128, MMA_ROWS = 64, WARP_ROWS = 16, QUAD_LANES = 4 };
+enum { BAND_ROWS = 16, QUAD_LANES = 4 };
 
 constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
-/* Heads of D_ elements; OTHERS_ tokens in a tile of the other side, STAGES_ such tiles (and their
- * companions) at a time; BLOCKS_ that a multiprocessor of sm_90 can hold at a time. */
-template <int D_, int OTHERS_, int STAGES_, int BLOCKS_> struct MmaTile {
+/* Heads of D_ elements; WARPS_ warps with BANDS_ times 16 rows each; OTHERS_ tokens in a tile of
+ * the other side, STAGES_ such tiles (and their companions) at a time; BLOCKS_ that a
+ * multiprocessor of sm_90 shall hold at a time.  With two bands a warp reads the other side's
+ * matrices half as often from shared memory, which limits these products as much as the tensor
+ * cores do. */
+template <int D_, int WARPS_, int BANDS_, int OTHERS_, int STAGES_, int BLOCKS_> struct MmaTile {
     enum {
         D = D_,
+        BANDS = BANDS_,
         OTHERS = OTHERS_,
         STAGES = STAGES_,
         BLOCKS = BLOCKS_,
+        THREADS = WARPS_ * WARP_LANES,
+        WARP_ROWS = BANDS * BAND_ROWS,
+        ROWS = WARPS_ * WARP_ROWS,
         STRIDE = D + 8,
-        OWN = MMA_ROWS * STRIDE, /* elements of a tile of own tokens */
+        OWN = ROWS * STRIDE,     /* elements of a tile of own tokens */
         OTHER = OTHERS * STRIDE, /* of one of others */
-        PARTS = OTHERS / 8,      /* fragments of a row of scores */
-        DIMS = D / 8             /* fragments of a row of a head */
+        PARTS = OTHERS / 8,      /* fragments of a band of scores */
+        DIMS = D / 8             /* fragments of a band of a head */
     };
+    typedef float Scores[BANDS][PARTS][4]; /* [rows of the warp, OTHERS] */
+    typedef float Sums[BANDS][DIMS][4];    /* [rows of the warp, D] */
 };
 
 /* One head of x[T, heads, D]. */
@@ -73,7 +82,7 @@ static __device__ __forceinline__ void fetch_rows(const fl_shared<bf16> &tile, c
                                                   const At &at)
 {
     constexpr int chunks = Shape::D / 8;
-    for (int i = (int)threadIdx.x; i < ROWS * chunks; i += MMA_THREADS) {
+    for (int i = (int)threadIdx.x; i < ROWS * chunks; i += Shape::THREADS) {
         int row = i / chunks, d = i % chunks * 8, token = at.first + row;
         bool is_there = token < at.length && d < from.D;
         const bf16 *place = from.x + (is_there ? place_of_token(from, at.start + token) + d : 0);
@@ -84,67 +93,76 @@ static __device__ __forceinline__ void fetch_rows(const fl_shared<bf16> &tile, c
     }
 }
 
-/* out[16, OTHERS] = rows first .. first+15 of `own` times the rows of `other`. */
+/* out = rows first .. of `own`, which are the warp's, times the rows of `other`. */
 template <class Shape>
-static __device__ __forceinline__ void multiply_rows(float (&out)[Shape::PARTS][4],
+static __device__ __forceinline__ void multiply_rows(typename Shape::Scores &out,
                                                      const fl_shared<bf16> &own, int first,
                                                      const fl_shared<bf16> &other)
 {
     int lane = (int)threadIdx.x % WARP_LANES;
     int left_at = (first + lane % 16) * Shape::STRIDE + lane / 16 * 8;
     int right_at = (lane / 16 * 8 + lane % 8) * Shape::STRIDE + lane / 8 % 2 * 8;
-    FL_UNROLLED (c, Shape::PARTS)
-        FL_UNROLLED (e, 4)
-            out[c][e] = 0;
+    FL_UNROLLED (b, Shape::BANDS)
+        FL_UNROLLED (c, Shape::PARTS)
+            FL_UNROLLED (e, 4)
+                out[b][c][e] = 0;
     FL_UNROLLED (k, Shape::D / 16) {
-        uint32_t left[4];
-        load_matrices(left, own, left_at + k * 16);
+        uint32_t left[Shape::BANDS][4];
+        FL_UNROLLED (b, Shape::BANDS)
+            load_matrices(left[b], own, left_at + b * BAND_ROWS * Shape::STRIDE + k * 16);
         FL_UNROLLED (c, Shape::PARTS / 2) {
             uint32_t right[4];
             load_matrices(right, other, right_at + c * 16 * Shape::STRIDE + k * 16);
-            multiply_add(out[2 * c], left, right[0], right[1]);
-            multiply_add(out[2 * c + 1], left, right[2], right[3]);
+            FL_UNROLLED (b, Shape::BANDS) {
+                multiply_add(out[b][2 * c], left[b], right[0], right[1]);
+                multiply_add(out[b][2 * c + 1], left[b], right[2], right[3]);
+            }
         }
     }
 }
 
-/* out[16, D] += p[16, OTHERS], rounded to bf16, times the rows of `other`. */
+/* out += p, rounded to bf16, times the rows of `other`. */
 template <class Shape>
-static __device__ __forceinline__ void mix_rows(float (&out)[Shape::DIMS][4],
-                                                const float (&p)[Shape::PARTS][4],
-                                                const fl_shared<bf16> &other)
+static __device__ __forceinline__ void
+mix_rows(typename Shape::Sums &out, const typename Shape::Scores &p, const fl_shared<bf16> &other)
 {
     int lane = (int)threadIdx.x % WARP_LANES;
     int right_at = lane % 16 * Shape::STRIDE + lane / 16 * 8;
     FL_UNROLLED (k, Shape::PARTS / 2) {
-        const float(&a)[4] = p[2 * k], (&b)[4] = p[2 * k + 1];
-        uint32_t left[4] = {pack_pair(a[0], a[1]), pack_pair(a[2], a[3]), pack_pair(b[0], b[1]),
-                            pack_pair(b[2], b[3])};
+        uint32_t left[Shape::BANDS][4];
+        FL_UNROLLED (b, Shape::BANDS)
+            FL_UNROLLED (e, 4)
+                left[b][e] =
+                    pack_pair(p[b][2 * k + e / 2][e % 2 * 2], p[b][2 * k + e / 2][e % 2 * 2 + 1]);
         FL_UNROLLED (c, Shape::DIMS / 2) {
             uint32_t right[4];
             load_transposed(right, other, right_at + k * 16 * Shape::STRIDE + c * 16);
-            multiply_add(out[2 * c], left, right[0], right[1]);
-            multiply_add(out[2 * c + 1], left, right[2], right[3]);
+            FL_UNROLLED (b, Shape::BANDS) {
+                multiply_add(out[b][2 * c], left[b], right[0], right[1]);
+                multiply_add(out[b][2 * c + 1], left[b], right[2], right[3]);
+            }
         }
     }
 }
 
-/* Rounds out[16, D] of a warp, whose rows are tokens at.first + first .., and writes it.  The
- * warp's own rows of `tile` are the way: neighbouring lanes write neighbouring bytes. */
+/* Rounds out times factor and writes it; the warp's rows are tokens at.first + first ...  Its own
+ * rows of `tile` are the way: neighbouring lanes write neighbouring bytes. */
 template <class Shape>
 static __device__ __forceinline__ void store_rows(const Heads &to, const fl_shared<bf16> &tile,
-                                                  const float (&out)[Shape::DIMS][4],
+                                                  const typename Shape::Sums &out, float factor,
                                                   const Place &at, int first)
 {
     constexpr int chunks = Shape::D / 8;
     int lane = (int)threadIdx.x % WARP_LANES;
     int place = (first + lane / QUAD_LANES) * Shape::STRIDE + lane % QUAD_LANES * 2;
-    FL_UNROLLED (c, Shape::DIMS) {
-        store_pair(tile, place + c * 8, pack_pair(out[c][0], out[c][1]));
-        store_pair(tile, place + c * 8 + 8 * Shape::STRIDE, pack_pair(out[c][2], out[c][3]));
-    }
+    FL_UNROLLED (b, Shape::BANDS)
+        FL_UNROLLED (c, Shape::DIMS)
+            FL_UNROLLED (half, 2)
+                store_pair(
+                    tile, place + (b * BAND_ROWS + half * 8) * Shape::STRIDE + c * 8,
+                    pack_pair(out[b][c][2 * half] * factor, out[b][c][2 * half + 1] * factor));
     __syncwarp();
-    for (int i = lane; i < WARP_ROWS * chunks; i += WARP_LANES) {
+    for (int i = lane; i < Shape::WARP_ROWS * chunks; i += WARP_LANES) {
         int row = first + i / chunks, d = i % chunks * 8, token = at.first + row;
         if (token >= at.length || d >= to.D) continue;
         bf16 *x = const_cast<bf16 *>(to.x) + place_of_token(to, at.start + token) + d;

@@ -67,7 +67,7 @@ static __device__ __forceinline__ void backward_score(float &s, float &dp,
     s = share;
 }
 
-/* dS of the warp's queries, its row `first` on, and a tile of keys. */
+/* dS of a band, whose first query is `first`, and a tile of keys. */
 template <class Shape>
 static __device__ __forceinline__ void
 query_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const AttentionShape &shape,
@@ -76,7 +76,7 @@ query_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const At
     int lane = (int)threadIdx.x % WARP_LANES;
     int i = first + lane / QUAD_LANES, j = t.first + lane % QUAD_LANES * 2;
     bool is_whole = t.first + Shape::OTHERS <= t.length &&
-                    all_see(shape, first, WARP_ROWS, t.ahead, t.first, Shape::OTHERS);
+                    all_see(shape, first, BAND_ROWS, t.ahead, t.first, Shape::OTHERS);
     FL_UNROLLED (c, Shape::PARTS) {
         FL_UNROLLED (e, 4) {
             int query = i + e / 2 * 8, key = j + c * 8 + e % 2;
@@ -86,17 +86,8 @@ query_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const At
     }
 }
 
-/* out *= factor */
 template <class Shape>
-static __device__ __forceinline__ void scale_rows(float (&out)[Shape::DIMS][4], float factor)
-{
-    FL_UNROLLED (c, Shape::DIMS)
-        FL_UNROLLED (e, 4)
-            out[c][e] *= factor;
-}
-
-template <class Shape>
-static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     attention_bwd_dq_bf16_kernel(BackwardBf16 args)
 {
     const AttentionShape &shape = args.shape;
@@ -106,46 +97,52 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
     fl_shared<bf16> douts = fl_part(memory, Shape::OWN, Shape::OWN);
     fl_shared<bf16> keys = fl_part(memory, 2 * Shape::OWN, others);
     fl_shared<bf16> values = fl_part(memory, 2 * Shape::OWN + others, others);
-    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), MMA_ROWS);
+    Place at = find_place(shape, (int)(gridDim.x - 1 - blockIdx.x), Shape::ROWS);
     if (at.first >= at.length) return; // the whole block
     int head = (int)blockIdx.y, kv = head / shape.group;
-    int first = (int)threadIdx.x / WARP_LANES * WARP_ROWS;
+    int first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS;
     Heads q = {args.q, shape.H, head, shape.D, args.is_aligned};
     Heads dout = {args.dout, shape.H, head, shape.D, args.is_aligned};
     Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
     Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
-    float dq[Shape::DIMS][4] = {}, lse[2], delta[2];
-    FL_UNROLLED (half, 2) {
-        int token = at.first + first + (int)threadIdx.x % WARP_LANES / QUAD_LANES + half * 8;
-        int64_t row = (int64_t)(at.start + token) * shape.H + head;
-        lse[half] = token < at.length ? args.lse[row] : 0.0f;
-        delta[half] = token < at.length ? args.delta[row] : 0.0f;
+    typename Shape::Sums dq = {};
+    float lse[Shape::BANDS][2], delta[Shape::BANDS][2];
+    FL_UNROLLED (b, Shape::BANDS) {
+        FL_UNROLLED (half, 2) {
+            int of_warp = b * BAND_ROWS + half * 8 + (int)threadIdx.x % WARP_LANES / QUAD_LANES;
+            int token = at.first + first + of_warp;
+            int64_t row = (int64_t)(at.start + token) * shape.H + head;
+            lse[b][half] = token < at.length ? args.lse[row] : 0.0f;
+            delta[b][half] = token < at.length ? args.delta[row] : 0.0f;
+        }
     }
 
-    KeyTile t = first_keys(shape, at, MMA_ROWS, Shape::OTHERS);
+    KeyTile t = first_keys(shape, at, Shape::ROWS, Shape::OTHERS);
     auto fetch = [&](const KeyTile &tile, int stage) {
-        if (!is_there(tile, at, MMA_ROWS)) return;
+        if (!is_there(tile, at, Shape::ROWS)) return;
         int place = stage * Shape::OTHER;
         fetch_rows<Shape, Shape::OTHERS>(fl_part(keys, place, Shape::OTHER), k, tile);
         fetch_rows<Shape, Shape::OTHERS>(fl_part(values, place, Shape::OTHER), v, tile);
     };
-    fetch_rows<Shape, MMA_ROWS>(queries, q, at);
-    fetch_rows<Shape, MMA_ROWS>(douts, dout, at);
+    fetch_rows<Shape, Shape::ROWS>(queries, q, at);
+    fetch_rows<Shape, Shape::ROWS>(douts, dout, at);
     fetch(t, 0);
     copy_commit();
-    for (int stage = 0; is_there(t, at, MMA_ROWS); stage = (stage + 1) % stages) {
-        KeyTile next = next_keys(shape, at, MMA_ROWS, Shape::OTHERS, t);
+    for (int stage = 0; is_there(t, at, Shape::ROWS); stage = (stage + 1) % stages) {
+        KeyTile next = next_keys(shape, at, Shape::ROWS, Shape::OTHERS, t);
         if (stages == 2) {
             fetch(next, stage ^ 1);
             copy_commit();
         }
         copy_wait<stages - 1>();
         __syncthreads(); // the tile is there
-        float s[Shape::PARTS][4], dp[Shape::PARTS][4];
+        typename Shape::Scores s, dp;
         fl_shared<bf16> key_tile = fl_part(keys, stage * Shape::OTHER, Shape::OTHER);
         multiply_rows<Shape>(s, queries, first, key_tile);
         multiply_rows<Shape>(dp, douts, first, fl_part(values, stage * Shape::OTHER, Shape::OTHER));
-        query_slopes<Shape>(s, dp, shape, t, at.first + first, lse, delta);
+        FL_UNROLLED (b, Shape::BANDS)
+            query_slopes<Shape>(s[b], dp[b], shape, t, at.first + first + b * BAND_ROWS, lse[b],
+                                delta[b]);
         mix_rows<Shape>(dq, dp, key_tile);
         __syncthreads(); // it has been used
         if (stages == 1) {
@@ -154,9 +151,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
         }
         t = next;
     }
-    scale_rows<Shape>(dq, shape.scale);
     Heads to = {args.dq, shape.H, head, shape.D, args.is_aligned};
-    store_rows<Shape>(to, queries, dq, at, first);
+    store_rows<Shape>(to, queries, dq, shape.scale, at, first);
 }
 
 /* What the queries of a tile were left by the forward pass. */
@@ -168,6 +164,7 @@ template <class Shape>
 static __device__ __forceinline__ void
 fetch_query_rows(const QueryRows &rows, int stage, const BackwardBf16 &args, const QueryTile &t)
 {
+    static_assert((int)Shape::OTHERS <= (int)Shape::THREADS, "a thread has one query at most");
     int i = (int)threadIdx.x;
     if (i >= Shape::OTHERS) return;
     int64_t row = (int64_t)(t.start + t.first + i) * args.shape.H + t.head;
@@ -176,7 +173,8 @@ fetch_query_rows(const QueryRows &rows, int stage, const BackwardBf16 &args, con
     rows.delta[stage * Shape::OTHERS + i] = is_there ? args.delta[row] : 0.0f;
 }
 
-/* P and dS, transposed, of the warp's keys, its row `first` on, and a tile of queries. */
+/* P and dS, transposed, of a band, whose first key is `first`, and a tile of queries.  Those behind
+ * the end of their sequence are zeros in every operand, and so is what they add. */
 template <class Shape>
 static __device__ __forceinline__ void
 key_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const AttentionShape &shape,
@@ -184,12 +182,11 @@ key_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const Atte
 {
     int lane = (int)threadIdx.x % WARP_LANES;
     int j = first + lane / QUAD_LANES, column = lane % QUAD_LANES * 2;
-    bool is_whole = t.first + Shape::OTHERS <= t.length &&
-                    all_see(shape, t.first, Shape::OTHERS, t.ahead, first, WARP_ROWS);
+    bool is_whole = all_see(shape, t.first, Shape::OTHERS, t.ahead, first, BAND_ROWS);
     FL_UNROLLED (c, Shape::PARTS) {
         FL_UNROLLED (e, 4) {
             int of_tile = c * 8 + column + e % 2, query = t.first + of_tile, key = j + e / 2 * 8;
-            bool is_seen = is_whole || (query < t.length && sees(shape, query, t.ahead, key));
+            bool is_seen = is_whole || sees(shape, query, t.ahead, key);
             backward_score(s[c][e], dp[c][e], shape, is_seen,
                            rows.lse[stage * Shape::OTHERS + of_tile],
                            rows.delta[stage * Shape::OTHERS + of_tile]);
@@ -199,7 +196,7 @@ key_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const Atte
 
 /* dK, dV or both: long heads have sums in registers for one of them only. */
 template <class Shape, bool WANTS_DK, bool WANTS_DV>
-static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
+static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     attention_bwd_dkv_bf16_kernel(BackwardBf16 args)
 {
     const AttentionShape &shape = args.shape;
@@ -211,17 +208,17 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
     fl_shared<bf16> douts = fl_part(memory, 2 * Shape::OWN + others, others);
     FL_SHARED(float, lse, stages *Shape::OTHERS);
     FL_SHARED(float, delta, stages *Shape::OTHERS);
-    Place at = find_place(shape, (int)blockIdx.x, MMA_ROWS);
+    Place at = find_place(shape, (int)blockIdx.x, Shape::ROWS);
     if (at.first >= at.length) return; // the whole block
-    int kv = (int)blockIdx.y, first = (int)threadIdx.x / WARP_LANES * WARP_ROWS;
+    int kv = (int)blockIdx.y, first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS;
     Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
     Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
     QueryRows rows = {lse, delta};
-    float dk[Shape::DIMS][4] = {}, dv[Shape::DIMS][4] = {};
+    typename Shape::Sums dk = {}, dv = {};
 
     QueryTile t = first_queries(shape, at, kv);
     auto fetch = [&](const QueryTile &tile, int stage) {
-        if (!is_there(shape, tile, at, MMA_ROWS)) return;
+        if (!is_there(shape, tile, at, Shape::ROWS)) return;
         int place = stage * Shape::OTHER;
         Heads q = {args.q, shape.H, tile.head, shape.D, args.is_aligned};
         Heads dout = {args.dout, shape.H, tile.head, shape.D, args.is_aligned};
@@ -229,24 +226,25 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
         fetch_rows<Shape, Shape::OTHERS>(fl_part(douts, place, Shape::OTHER), dout, tile);
         fetch_query_rows<Shape>(rows, stage, args, tile);
     };
-    fetch_rows<Shape, MMA_ROWS>(keys, k, at);
-    fetch_rows<Shape, MMA_ROWS>(values, v, at);
+    fetch_rows<Shape, Shape::ROWS>(keys, k, at);
+    fetch_rows<Shape, Shape::ROWS>(values, v, at);
     fetch(t, 0);
     copy_commit();
-    for (int stage = 0; is_there(shape, t, at, MMA_ROWS); stage = (stage + 1) % stages) {
-        QueryTile next = next_queries(shape, at, MMA_ROWS, Shape::OTHERS, t);
+    for (int stage = 0; is_there(shape, t, at, Shape::ROWS); stage = (stage + 1) % stages) {
+        QueryTile next = next_queries(shape, at, Shape::ROWS, Shape::OTHERS, t);
         if (stages == 2) {
             fetch(next, stage ^ 1);
             copy_commit();
         }
         copy_wait<stages - 1>();
         __syncthreads(); // the tile is there
-        float s[Shape::PARTS][4], dp[Shape::PARTS][4];
+        typename Shape::Scores s, dp;
         fl_shared<bf16> query_tile = fl_part(queries, stage * Shape::OTHER, Shape::OTHER);
         fl_shared<bf16> dout_tile = fl_part(douts, stage * Shape::OTHER, Shape::OTHER);
         multiply_rows<Shape>(s, keys, first, query_tile);
         multiply_rows<Shape>(dp, values, first, dout_tile);
-        key_slopes<Shape>(s, dp, shape, t, at.first + first, rows, stage);
+        FL_UNROLLED (b, Shape::BANDS)
+            key_slopes<Shape>(s[b], dp[b], shape, t, at.first + first + b * BAND_ROWS, rows, stage);
         if (WANTS_DV) mix_rows<Shape>(dv, s, dout_tile);
         if (WANTS_DK) mix_rows<Shape>(dk, dp, query_tile);
         __syncthreads(); // it has been used
@@ -256,11 +254,10 @@ static __global__ void __launch_bounds__(MMA_THREADS, Shape::BLOCKS)
         }
         t = next;
     }
-    scale_rows<Shape>(dk, shape.scale);
     Heads to_dk = {args.dk, shape.KV, kv, shape.D, args.is_aligned};
     Heads to_dv = {args.dv, shape.KV, kv, shape.D, args.is_aligned};
-    if (WANTS_DK) store_rows<Shape>(to_dk, keys, dk, at, first);
-    if (WANTS_DV) store_rows<Shape>(to_dv, values, dv, at, first);
+    if (WANTS_DK) store_rows<Shape>(to_dk, keys, dk, shape.scale, at, first);
+    if (WANTS_DV) store_rows<Shape>(to_dv, values, dv, 1.0f, at, first);
 }
 
 template <class Shape, class Kernel>
@@ -269,8 +266,8 @@ static void run_kernel(Kernel *kernel, int64_t heads, const BackwardBf16 &args,
 {
     constexpr int bytes = (2 * Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
     if (allow_shared(kernel, bytes))
-        FL_LAUNCH(kernel, dim3(tiles_of(shape, MMA_ROWS), (unsigned)heads), MMA_THREADS, bytes,
-                  args);
+        FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::ROWS), (unsigned)heads), Shape::THREADS,
+                  bytes, args);
 }
 
 template <class ForDq, class ForDkv>
@@ -298,14 +295,14 @@ void attention_bwd_bf16(bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *dout, const bf
     FL_LAUNCH(attention_delta_bf16_kernel, (unsigned)((rows + DELTA_ROWS - 1) / DELTA_ROWS),
               DELTA_THREADS, 0, scratch, dout, out, rows, (int)shape->D, is_aligned);
     BackwardBf16 args = {dq, dk, dv, dout, lse, scratch, q, k, v, is_aligned, shape_of(shape)};
-    using Dq64 = MmaTile<64, 64, 2, 3>;
-    using Dq96 = MmaTile<96, 64, 2, 2>;
-    using Dq128 = MmaTile<128, 32, 2, 3>;
-    using Dq256 = MmaTile<256, 32, 1, 2>;
-    using Dkv64 = MmaTile<64, 32, 2, 3>;
-    using Dkv96 = MmaTile<96, 32, 2, 2>;
-    using Dkv128 = MmaTile<128, 32, 2, 2>;
-    using Dkv256 = MmaTile<256, 16, 1, 2>;
+    using Dq64 = MmaTile<64, 2, 2, 32, 2, 4>;
+    using Dq96 = MmaTile<96, 2, 2, 32, 2, 3>;
+    using Dq128 = MmaTile<128, 2, 2, 32, 2, 3>;
+    using Dq256 = MmaTile<256, 4, 1, 32, 1, 2>;
+    using Dkv64 = MmaTile<64, 4, 1, 32, 2, 3>;
+    using Dkv96 = MmaTile<96, 4, 1, 32, 2, 2>;
+    using Dkv128 = MmaTile<128, 4, 1, 32, 2, 2>;
+    using Dkv256 = MmaTile<256, 4, 1, 16, 1, 2>;
     if (shape->D <= 64) return run_backward<Dq64, Dkv64>(args, shape);
     if (shape->D <= 96) return run_backward<Dq96, Dkv96>(args, shape);
     if (shape->D <= 128) return run_backward<Dq128, Dkv128>(args, shape);
