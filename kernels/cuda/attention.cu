@@ -1,14 +1,16 @@
 /* Causal attention, forward: a block per tile of queries and head, with running maximum and sum. */
 #include "kernels/cuda/attention.h"
 
+#include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/cuda.h"
 
 namespace FL_DEVICE
 {
 
 struct ForwardArgs {
-    float *out, *lse;
-    const float *q, *k, *v;
+    Matrix<float> out;
+    float *lse;
+    Matrix<float> q, k, v;
     AttentionShape shape;
 };
 
@@ -51,12 +53,12 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
     FL_UNROLLED (r, Shape::ROWS)
         max[r] = -INFINITY;
 
-    load_tile<Shape>(queries, args.q, at, shape.H, head, shape.D, shape.scale);
+    load_tile<Shape>(queries, args.q, at, head, shape.D, shape.scale);
     for (KeyTile t = first_keys(shape, at, Shape::TILE, Shape::TILE); is_there(t, at, Shape::TILE);
          t = next_keys(shape, at, Shape::TILE, Shape::TILE, t)) {
         float s[Shape::ROWS][Shape::KEYS];
         __syncthreads(); // the values of the tile before have been used
-        load_tile<Shape>(keys, args.k, t, shape.KV, kv, shape.D, 1.0f);
+        load_tile<Shape>(keys, args.k, t, kv, shape.D, 1.0f);
         __syncthreads();
         multiply_rows<Shape>(s, queries, keys, row, col);
         FL_UNROLLED (r, Shape::ROWS) {
@@ -71,7 +73,7 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
                 scores[(row * Shape::ROWS + r) * (Shape::TILE + 1) + col + c * ATT_COLS] = s[r][c];
         }
         __syncthreads(); // keys have been used, scores are there
-        load_tile<Shape>(keys, args.v, t, shape.KV, kv, shape.D, 1.0f);
+        load_tile<Shape>(keys, args.v, t, kv, shape.D, 1.0f);
         __syncthreads();
         mix_rows<Shape, false>(out, scores, keys, row, col);
     }
@@ -82,14 +84,17 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
         FL_UNROLLED (d, Shape::DIMS)
             out[r][d] /= sum[r];
     }
-    store_rows<Shape>(args.out, out, at, shape.H, head, shape.D, 1.0f);
+    store_rows<Shape>(args.out, out, at, head, shape.D, 1.0f);
 }
 
-void op_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
+void op_attention_fwd(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                       const fl_attn_shape *shape)
 {
     if (shape->T == 0) return;
-    ForwardArgs args = {out, lse, q, k, v, shape_of(shape)};
+    if (q.dtype == FL_BF16) return attention_fwd_bf16(out, lse, q, k, v, shape);
+    ForwardArgs args = {matrix_of<float>(out), lse,
+                        matrix_of<float>(q),   matrix_of<float>(k),
+                        matrix_of<float>(v),   shape_of(shape)};
     with_tile(shape->D, [&](auto tile) {
         using Shape = decltype(tile);
         auto kernel = attention_fwd_kernel<Shape>;

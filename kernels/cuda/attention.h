@@ -36,13 +36,13 @@ template <int D_> struct Tile {
 /* Tile of x[T, heads, D]: tokens `first` .. of a sequence, one head, times factor; zeros where
  * there is nothing.  From has the sequence's start and length. */
 template <class Shape, class From>
-static __device__ void load_tile(const fl_shared<float> &tile, const float *x, const From &at,
-                                 int heads, int head, int D, float factor)
+static __device__ void load_tile(const fl_shared<float> &tile, const Matrix<float> &x,
+                                 const From &at, int head, int D, float factor)
 {
     for (int i = (int)threadIdx.x; i < Shape::TILE * Shape::D; i += ATT_THREADS) {
         int row = i / Shape::D, d = i % Shape::D;
         bool is_there = at.first + row < at.length && d < D;
-        const float *from = x + ((int64_t)(at.start + at.first + row) * heads + head) * D + d;
+        const float *from = x.at(at.start + at.first + row, head * D + d);
         tile[row * Shape::STRIDE + d] = is_there ? *from * factor : 0.0f;
     }
 }
@@ -90,15 +90,16 @@ static __device__ __forceinline__ void mix_rows(float (&out)[Shape::ROWS][Shape:
     }
 }
 
-/* Writes out[r][d] times factor to x[T, heads, D]. */
+/* Writes out[r][d] times factor to x[T, heads * D]. */
 template <class Shape>
-static __device__ void store_rows(float *x, const float (&out)[Shape::ROWS][Shape::DIMS],
-                                  const Place &at, int heads, int head, int D, float factor)
+static __device__ void store_rows(const Matrix<float> &x,
+                                  const float (&out)[Shape::ROWS][Shape::DIMS], const Place &at,
+                                  int head, int D, float factor)
 {
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
     FL_UNROLLED (r, Shape::ROWS) {
         int token = at.first + row * Shape::ROWS + r;
-        float *to = x + ((int64_t)(at.start + token) * heads + head) * D;
+        float *to = x.at(at.start + token, head * D);
         FL_UNROLLED (d, Shape::DIMS)
             if (token < at.length && col + d * ATT_COLS < D)
                 to[col + d * ATT_COLS] = out[r][d] * factor;

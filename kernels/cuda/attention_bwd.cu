@@ -7,29 +7,31 @@
  * is shared between blocks. */
 #include "kernels/cuda/attention.h"
 
+#include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/cuda.h"
 
 namespace FL_DEVICE
 {
 
 struct BackwardArgs {
-    float *dq, *dk, *dv;
-    const float *dout, *lse, *delta, *q, *k, *v;
+    Matrix<float> dq, dk, dv, dout, q, k, v;
+    const float *lse, *delta;
     AttentionShape shape;
 };
 
 enum { DELTA_ROWS = 8, DELTA_THREADS = DELTA_ROWS * WARP_LANES };
 
-/* delta[rows], a warp per row of dout[rows, D] and out. */
+/* delta[T, H], a warp per head of a row of dout[T, H * D] and out. */
 static __global__ void __launch_bounds__(DELTA_THREADS)
-    attention_delta_kernel(float *delta, const float *dout, const float *out, int64_t rows,
-                           int64_t D)
+    attention_delta_kernel(float *delta, Matrix<float> dout, Matrix<float> out, int64_t rows, int H,
+                           int D)
 {
     int64_t row = (int64_t)blockIdx.x * DELTA_ROWS + threadIdx.x / WARP_LANES;
     if (row >= rows) return; // the whole warp
+    const float *a = dout.at(row / H, (int)(row % H) * D), *b = out.at(row / H, (int)(row % H) * D);
     float sum = 0;
-    for (int64_t d = threadIdx.x % WARP_LANES; d < D; d += WARP_LANES)
-        sum += dout[row * D + d] * out[row * D + d];
+    for (int d = (int)threadIdx.x % WARP_LANES; d < D; d += WARP_LANES)
+        sum += a[d] * b[d];
     sum = warp_reduce(sum, Sum());
     if (threadIdx.x % WARP_LANES == 0) delta[row] = sum;
 }
@@ -82,20 +84,20 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
     float dq[Shape::ROWS][Shape::DIMS] = {};
 
-    load_tile<Shape>(queries, args.q, at, shape.H, head, shape.D, shape.scale);
-    load_tile<Shape>(douts, args.dout, at, shape.H, head, shape.D, 1.0f);
+    load_tile<Shape>(queries, args.q, at, head, shape.D, shape.scale);
+    load_tile<Shape>(douts, args.dout, at, head, shape.D, 1.0f);
     for (KeyTile t = first_keys(shape, at, Shape::TILE, Shape::TILE); is_there(t, at, Shape::TILE);
          t = next_keys(shape, at, Shape::TILE, Shape::TILE, t)) {
         __syncthreads(); // the tile before has been used
-        load_tile<Shape>(keys, args.k, t, shape.KV, kv, shape.D, 1.0f);
-        load_tile<Shape>(values, args.v, t, shape.KV, kv, shape.D, 1.0f);
+        load_tile<Shape>(keys, args.k, t, kv, shape.D, 1.0f);
+        load_tile<Shape>(values, args.v, t, kv, shape.D, 1.0f);
         __syncthreads();
         backward_scores<Shape, false>(ds, ds, args, head, t.ahead, at, t, queries, keys, douts,
                                       values);
         __syncthreads();
         mix_rows<Shape, false>(dq, ds, keys, row, col);
     }
-    store_rows<Shape>(args.dq, dq, at, shape.H, head, shape.D, shape.scale);
+    store_rows<Shape>(args.dq, dq, at, head, shape.D, shape.scale);
 }
 
 template <class Shape>
@@ -116,13 +118,13 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS_DKV)
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
     float dk[Shape::ROWS][Shape::DIMS] = {}, dv[Shape::ROWS][Shape::DIMS] = {};
 
-    load_tile<Shape>(keys, args.k, at, shape.KV, kv, shape.D, 1.0f);
-    load_tile<Shape>(values, args.v, at, shape.KV, kv, shape.D, 1.0f);
+    load_tile<Shape>(keys, args.k, at, kv, shape.D, 1.0f);
+    load_tile<Shape>(values, args.v, at, kv, shape.D, 1.0f);
     for (QueryTile t = first_queries(shape, at, kv); is_there(shape, t, at, Shape::TILE);
          t = next_queries(shape, at, Shape::TILE, Shape::TILE, t)) {
         __syncthreads(); // the tile before has been used
-        load_tile<Shape>(queries, args.q, t, shape.H, t.head, shape.D, shape.scale);
-        load_tile<Shape>(douts, args.dout, t, shape.H, t.head, shape.D, 1.0f);
+        load_tile<Shape>(queries, args.q, t, t.head, shape.D, shape.scale);
+        load_tile<Shape>(douts, args.dout, t, t.head, shape.D, 1.0f);
         __syncthreads();
         backward_scores<Shape, true>(p, ds, args, t.head, t.ahead, t, at, queries, keys, douts,
                                      values);
@@ -130,8 +132,8 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS_DKV)
         mix_rows<Shape, true>(dv, p, douts, row, col);
         mix_rows<Shape, true>(dk, ds, queries, row, col);
     }
-    store_rows<Shape>(args.dk, dk, at, shape.KV, kv, shape.D, 1.0f);
-    store_rows<Shape>(args.dv, dv, at, shape.KV, kv, shape.D, 1.0f);
+    store_rows<Shape>(args.dk, dk, at, kv, shape.D, 1.0f);
+    store_rows<Shape>(args.dv, dv, at, kv, shape.D, 1.0f);
 }
 
 template <class Shape>
@@ -147,15 +149,26 @@ static void run_backward(const BackwardArgs &args, const fl_attn_shape *shape)
     FL_LAUNCH(dkv, dim3(tiles, (unsigned)shape->KV), ATT_THREADS, dkv_bytes, args);
 }
 
-void op_attention_bwd(float *dq, float *dk, float *dv, const float *dout, const float *out,
-                      const float *lse, const float *q, const float *k, const float *v,
-                      const fl_attn_shape *shape, float *scratch)
+void op_attention_bwd(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out, const float *lse,
+                      fl_act q, fl_act k, fl_act v, const fl_attn_shape *shape, float *scratch)
 {
+    if (q.dtype == FL_BF16)
+        return attention_bwd_bf16(dq, dk, dv, dout, out, lse, q, k, v, shape, scratch);
     int64_t rows = shape->T * shape->H;
     if (rows == 0) return;
     FL_LAUNCH(attention_delta_kernel, (unsigned)((rows + DELTA_ROWS - 1) / DELTA_ROWS),
-              DELTA_THREADS, 0, scratch, dout, out, rows, shape->D);
-    BackwardArgs args = {dq, dk, dv, dout, lse, scratch, q, k, v, shape_of(shape)};
+              DELTA_THREADS, 0, scratch, matrix_of<float>(dout), matrix_of<float>(out), rows,
+              (int)shape->H, (int)shape->D);
+    BackwardArgs args = {matrix_of<float>(dq),
+                         matrix_of<float>(dk),
+                         matrix_of<float>(dv),
+                         matrix_of<float>(dout),
+                         matrix_of<float>(q),
+                         matrix_of<float>(k),
+                         matrix_of<float>(v),
+                         lse,
+                         scratch,
+                         shape_of(shape)};
     with_tile(shape->D, [&](auto tile) { run_backward<decltype(tile)>(args, shape); });
 }
 

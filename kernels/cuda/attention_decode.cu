@@ -10,8 +10,7 @@ namespace FL_DEVICE
 enum { DECODE_KEYS = 128, DECODE_DIMS = ATT_MOST_D / DECODE_KEYS };
 
 template <class T> struct DecodeArgs {
-    T *out;
-    const T *q, *k, *v;
+    Matrix<T> out, q, k, v;
     const int32_t *lengths;
     int64_t capacity;
     AttentionShape shape;
@@ -55,10 +54,9 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     FL_SHARED(float, shares, DECODE_KEYS);
     int64_t s = blockIdx.x, head = blockIdx.y, kv = head / shape.group, length = args.lengths[s];
     int64_t first = length > shape.window ? length - shape.window : 0;
-    int64_t step = (int64_t)shape.KV * shape.D, tid = threadIdx.x;
-    const T *q = args.q + (s * shape.H + head) * shape.D;
-    const T *k = args.k + (s * args.capacity * shape.KV + kv) * shape.D;
-    const T *v = args.v + (s * args.capacity * shape.KV + kv) * shape.D;
+    int64_t tid = threadIdx.x, row = s * args.capacity;
+    const T *q = args.q.at(s, (int)head * shape.D);
+    const T *k = args.k.at(row, (int)kv * shape.D), *v = args.v.at(row, (int)kv * shape.D);
     for (int64_t d = tid; d < shape.D; d += DECODE_KEYS)
         query[d] = widen_value(q[d]);
     __syncthreads();
@@ -67,7 +65,7 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     for (int64_t begin = first; begin < length; begin += DECODE_KEYS) {
         int64_t rest = length - begin, count = rest < blockDim.x ? rest : blockDim.x;
         float score = -INFINITY;
-        if (tid < count) score = key_score(query, k + (begin + tid) * step, shape);
+        if (tid < count) score = key_score(query, k + (begin + tid) * args.k.stride, shape);
         float largest = Largest()(max, block_reduce(score, -INFINITY, Largest()));
         float share = tid < count ? expf(score - largest) : 0.0f;
         float kept = max == -INFINITY ? 0.0f : expf(max - largest);
@@ -78,34 +76,34 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
             int64_t d = tid + i * DECODE_KEYS;
             out[i] *= kept;
             for (int64_t j = 0; j < count && d < shape.D; j++)
-                out[i] += shares[j] * widen_value(v[(begin + j) * step + d]);
+                out[i] += shares[j] * widen_value(v[(begin + j) * args.v.stride + d]);
         }
         __syncthreads(); // the shares have been used
     }
     for (int i = 0; i < DECODE_DIMS; i++) {
         int64_t d = tid + i * DECODE_KEYS;
-        if (d < shape.D) write_value(&args.out[(s * shape.H + head) * shape.D + d], out[i] / sum);
+        if (d < shape.D) write_value(args.out.at(s, (int)head * shape.D) + d, out[i] / sum);
     }
 }
 
-template <class T> static void run_decode(const DecodeArgs<T> &args, const fl_attn_shape *shape)
+template <class T>
+static void run_decode(fl_act out, fl_act q, fl_act k_cache, fl_act v_cache, const int32_t *lengths,
+                       int64_t capacity, const fl_attn_shape *shape)
 {
-    if (shape->S == 0) return;
-    if (shape->D > ATT_MOST_D) return refuse_heads();
+    DecodeArgs<T> args = {matrix_of<T>(out),     matrix_of<T>(q), matrix_of<T>(k_cache),
+                          matrix_of<T>(v_cache), lengths,         capacity,
+                          shape_of(shape)};
     FL_LAUNCH(attention_decode_kernel<T>, dim3((unsigned)shape->S, (unsigned)shape->H), DECODE_KEYS,
               0, args);
 }
 
-void op_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
+void op_attention_decode(fl_act out, fl_act q, fl_act k_cache, fl_act v_cache,
                          const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
-    run_decode<float>({out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)}, shape);
-}
-
-void attention_decode_bf16(bf16 *out, const bf16 *q, const bf16 *k_cache, const bf16 *v_cache,
-                           const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
-{
-    run_decode<bf16>({out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)}, shape);
+    if (shape->S == 0) return;
+    if (shape->D > ATT_MOST_D) return refuse_heads();
+    auto run = q.dtype == FL_BF16 ? run_decode<bf16> : run_decode<float>;
+    run(out, q, k_cache, v_cache, lengths, capacity, shape);
 }
 
 } // namespace FL_DEVICE

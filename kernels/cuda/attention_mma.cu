@@ -9,9 +9,9 @@ namespace FL_DEVICE
 {
 
 struct ForwardBf16 {
-    bf16 *out;
+    Matrix<bf16> out;
     float *lse;
-    const bf16 *q, *k, *v;
+    Matrix<bf16> q, k, v;
     bool is_aligned;
     AttentionShape shape;
 };
@@ -100,9 +100,9 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     if (at.first >= at.length) return; // the whole block
     int head = (int)blockIdx.y, kv = head / shape.group;
     int first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS; // row of the warp
-    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned};
-    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
-    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    Head q = {args.q, head, shape.D, args.is_aligned};
+    Head k = {args.k, kv, shape.D, args.is_aligned};
+    Head v = {args.v, kv, shape.D, args.is_aligned};
     typename Shape::Sums out = {};
     float sum[Shape::BANDS][2] = {}, max[Shape::BANDS][2];
     FL_UNROLLED (b, Shape::BANDS)
@@ -135,7 +135,7 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     }
     FL_UNROLLED (b, Shape::BANDS)
         finish_rows<Shape>(out[b], max[b], sum[b], args, at, first + b * BAND_ROWS, head);
-    Heads to = {args.out, shape.H, head, shape.D, args.is_aligned};
+    Head to = {args.out, head, shape.D, args.is_aligned};
     store_rows<Shape>(to, queries, out, 1.0f, at, first);
 }
 
@@ -149,12 +149,14 @@ template <class Shape> static void run_forward(const ForwardBf16 &args, const fl
                   bytes, args);
 }
 
-void attention_fwd_bf16(bf16 *out, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+void attention_fwd_bf16(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                         const fl_attn_shape *shape)
 {
     if (shape->T == 0) return;
-    bool is_aligned = all_aligned(shape->D, out, q, k, v);
-    ForwardBf16 args = {out, lse, q, k, v, is_aligned, shape_of(shape)};
+    ForwardBf16 args = {matrix_of<bf16>(out), lse,
+                        matrix_of<bf16>(q),   matrix_of<bf16>(k),
+                        matrix_of<bf16>(v),   all_aligned(shape->D, out, q, k, v),
+                        shape_of(shape)};
     if (shape->D <= 64) return run_forward<MmaTile<64, 2, 2, 64, 2, 4>>(args, shape);
     if (shape->D <= 96) return run_forward<MmaTile<96, 2, 2, 32, 2, 4>>(args, shape);
     if (shape->D <= 128) return run_forward<MmaTile<128, 2, 2, 32, 2, 4>>(args, shape);

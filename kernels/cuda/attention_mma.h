@@ -50,21 +50,16 @@ template <int D_, int WARPS_, int BANDS_, int OTHERS_, int STAGES_, int BLOCKS_>
     typedef float Sums[BANDS][DIMS][4];    /* [rows of the warp, D] */
 };
 
-/* One head of x[T, heads, D]. */
-struct Heads {
-    const bf16 *x;
-    int heads, head, D;
-    bool is_aligned; /* D is a multiple of 8 and x on a boundary of 16 bytes */
+/* One head of x[T, heads * D]. */
+struct Head {
+    Matrix<bf16> x;
+    int head, D;
+    bool is_aligned; /* heads lie on boundaries of 16 bytes and are whole multiples of them */
 };
 
-template <class... T> bool all_aligned(int64_t D, const T *...arrays)
+template <class... Act> bool all_aligned(int64_t D, const Act &...x)
 {
-    return D % 8 == 0 && (((uintptr_t)arrays % 16 == 0) && ...);
-}
-
-static __device__ __forceinline__ int64_t place_of_token(const Heads &from, int token)
-{
-    return ((int64_t)token * from.heads + from.head) * from.D;
+    return D % 8 == 0 && (((uintptr_t)x.data % 16 == 0 && x.stride % 8 == 0) && ...);
 }
 
 /* The first `count` elements at `from`, then zeros: where copies of 16 bytes cannot be. */
@@ -78,14 +73,15 @@ static __device__ __forceinline__ void copy_elements(const fl_shared<bf16> &tile
 /* Starts a tile of ROWS tokens from at.first on, of a sequence at.start with at.length; zeros where
  * there is nothing.  It is there after the group that it belongs to, and a barrier. */
 template <class Shape, int ROWS, class At>
-static __device__ __forceinline__ void fetch_rows(const fl_shared<bf16> &tile, const Heads &from,
+static __device__ __forceinline__ void fetch_rows(const fl_shared<bf16> &tile, const Head &from,
                                                   const At &at)
 {
     constexpr int chunks = Shape::D / 8;
     for (int i = (int)threadIdx.x; i < ROWS * chunks; i += Shape::THREADS) {
         int row = i / chunks, d = i % chunks * 8, token = at.first + row;
         bool is_there = token < at.length && d < from.D;
-        const bf16 *place = from.x + (is_there ? place_of_token(from, at.start + token) + d : 0);
+        const bf16 *place =
+            is_there ? from.x.at(at.start + token, from.head * from.D + d) : from.x.x;
         if (from.is_aligned)
             copy_async(tile, row * Shape::STRIDE + d, place, is_there);
         else
@@ -148,7 +144,7 @@ mix_rows(typename Shape::Sums &out, const typename Shape::Scores &p, const fl_sh
 /* Rounds out times factor and writes it; the warp's rows are tokens at.first + first ...  Its own
  * rows of `tile` are the way: neighbouring lanes write neighbouring bytes. */
 template <class Shape>
-static __device__ __forceinline__ void store_rows(const Heads &to, const fl_shared<bf16> &tile,
+static __device__ __forceinline__ void store_rows(const Head &to, const fl_shared<bf16> &tile,
                                                   const typename Shape::Sums &out, float factor,
                                                   const Place &at, int first)
 {
@@ -165,7 +161,7 @@ static __device__ __forceinline__ void store_rows(const Heads &to, const fl_shar
     for (int i = lane; i < Shape::WARP_ROWS * chunks; i += WARP_LANES) {
         int row = first + i / chunks, d = i % chunks * 8, token = at.first + row;
         if (token >= at.length || d >= to.D) continue;
-        bf16 *x = const_cast<bf16 *>(to.x) + place_of_token(to, at.start + token) + d;
+        bf16 *x = to.x.at(at.start + token, to.head * to.D + d);
         if (to.is_aligned)
             *reinterpret_cast<uint4 *>(x) = load_eight(tile, row * Shape::STRIDE + d);
         else

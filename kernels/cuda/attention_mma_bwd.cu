@@ -10,10 +10,8 @@ namespace FL_DEVICE
 {
 
 struct BackwardBf16 {
-    bf16 *dq, *dk, *dv;
-    const bf16 *dout;
+    Matrix<bf16> dq, dk, dv, dout, q, k, v;
     const float *lse, *delta;
-    const bf16 *q, *k, *v;
     bool is_aligned;
     AttentionShape shape;
 };
@@ -42,16 +40,17 @@ static __device__ __forceinline__ float dot_eight(const bf16 *a, const bf16 *b, 
     return sum;
 }
 
-/* delta[rows] from dout[rows, D] and out. */
+/* delta[T, H] from dout[T, H * D] and out. */
 static __global__ void __launch_bounds__(DELTA_THREADS)
-    attention_delta_bf16_kernel(float *delta, const bf16 *dout, const bf16 *out, int64_t rows,
-                                int D, bool is_aligned)
+    attention_delta_bf16_kernel(float *delta, Matrix<bf16> dout, Matrix<bf16> out, int64_t rows,
+                                int H, int D, bool is_aligned)
 {
     int64_t row = (int64_t)blockIdx.x * DELTA_ROWS + threadIdx.x / DELTA_LANES;
-    int lane = (int)threadIdx.x % DELTA_LANES;
+    int lane = (int)threadIdx.x % DELTA_LANES, column = (int)(row % H) * D;
     float sum = 0;
     for (int d = lane * 8; row < rows && d < D; d += DELTA_LANES * 8)
-        sum += dot_eight(dout + row * D + d, out + row * D + d, D - d, is_aligned);
+        sum +=
+            dot_eight(dout.at(row / H, column + d), out.at(row / H, column + d), D - d, is_aligned);
     sum = warp_reduce(sum, Sum(), DELTA_LANES);
     if (row < rows && lane == 0) delta[row] = sum;
 }
@@ -101,10 +100,10 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     if (at.first >= at.length) return; // the whole block
     int head = (int)blockIdx.y, kv = head / shape.group;
     int first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS;
-    Heads q = {args.q, shape.H, head, shape.D, args.is_aligned};
-    Heads dout = {args.dout, shape.H, head, shape.D, args.is_aligned};
-    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
-    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    Head q = {args.q, head, shape.D, args.is_aligned};
+    Head dout = {args.dout, head, shape.D, args.is_aligned};
+    Head k = {args.k, kv, shape.D, args.is_aligned};
+    Head v = {args.v, kv, shape.D, args.is_aligned};
     typename Shape::Sums dq = {};
     float lse[Shape::BANDS][2], delta[Shape::BANDS][2];
     FL_UNROLLED (b, Shape::BANDS) {
@@ -151,7 +150,7 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
         }
         t = next;
     }
-    Heads to = {args.dq, shape.H, head, shape.D, args.is_aligned};
+    Head to = {args.dq, head, shape.D, args.is_aligned};
     store_rows<Shape>(to, queries, dq, shape.scale, at, first);
 }
 
@@ -211,8 +210,8 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     Place at = find_place(shape, (int)blockIdx.x, Shape::ROWS);
     if (at.first >= at.length) return; // the whole block
     int kv = (int)blockIdx.y, first = (int)threadIdx.x / WARP_LANES * Shape::WARP_ROWS;
-    Heads k = {args.k, shape.KV, kv, shape.D, args.is_aligned};
-    Heads v = {args.v, shape.KV, kv, shape.D, args.is_aligned};
+    Head k = {args.k, kv, shape.D, args.is_aligned};
+    Head v = {args.v, kv, shape.D, args.is_aligned};
     QueryRows rows = {lse, delta};
     typename Shape::Sums dk = {}, dv = {};
 
@@ -220,8 +219,8 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     auto fetch = [&](const QueryTile &tile, int stage) {
         if (!is_there(shape, tile, at, Shape::ROWS)) return;
         int place = stage * Shape::OTHER;
-        Heads q = {args.q, shape.H, tile.head, shape.D, args.is_aligned};
-        Heads dout = {args.dout, shape.H, tile.head, shape.D, args.is_aligned};
+        Head q = {args.q, tile.head, shape.D, args.is_aligned};
+        Head dout = {args.dout, tile.head, shape.D, args.is_aligned};
         fetch_rows<Shape, Shape::OTHERS>(fl_part(queries, place, Shape::OTHER), q, tile);
         fetch_rows<Shape, Shape::OTHERS>(fl_part(douts, place, Shape::OTHER), dout, tile);
         fetch_query_rows<Shape>(rows, stage, args, tile);
@@ -254,8 +253,8 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
         }
         t = next;
     }
-    Heads to_dk = {args.dk, shape.KV, kv, shape.D, args.is_aligned};
-    Heads to_dv = {args.dv, shape.KV, kv, shape.D, args.is_aligned};
+    Head to_dk = {args.dk, kv, shape.D, args.is_aligned};
+    Head to_dv = {args.dv, kv, shape.D, args.is_aligned};
     if (WANTS_DK) store_rows<Shape>(to_dk, keys, dk, shape.scale, at, first);
     if (WANTS_DV) store_rows<Shape>(to_dv, values, dv, 1.0f, at, first);
 }
@@ -285,16 +284,26 @@ static void run_backward(const BackwardBf16 &args, const fl_attn_shape *shape)
     }
 }
 
-void attention_bwd_bf16(bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *dout, const bf16 *out,
-                        const float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
-                        const fl_attn_shape *shape, float *scratch)
+void attention_bwd_bf16(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out, const float *lse,
+                        fl_act q, fl_act k, fl_act v, const fl_attn_shape *shape, float *scratch)
 {
     int64_t rows = shape->T * shape->H;
     if (rows == 0) return;
     bool is_aligned = all_aligned(shape->D, dq, dk, dv, dout, out, q, k, v);
     FL_LAUNCH(attention_delta_bf16_kernel, (unsigned)((rows + DELTA_ROWS - 1) / DELTA_ROWS),
-              DELTA_THREADS, 0, scratch, dout, out, rows, (int)shape->D, is_aligned);
-    BackwardBf16 args = {dq, dk, dv, dout, lse, scratch, q, k, v, is_aligned, shape_of(shape)};
+              DELTA_THREADS, 0, scratch, matrix_of<bf16>(dout), matrix_of<bf16>(out), rows,
+              (int)shape->H, (int)shape->D, is_aligned);
+    BackwardBf16 args = {matrix_of<bf16>(dq),
+                         matrix_of<bf16>(dk),
+                         matrix_of<bf16>(dv),
+                         matrix_of<bf16>(dout),
+                         matrix_of<bf16>(q),
+                         matrix_of<bf16>(k),
+                         matrix_of<bf16>(v),
+                         lse,
+                         scratch,
+                         is_aligned,
+                         shape_of(shape)};
     using Dq64 = MmaTile<64, 2, 2, 32, 2, 4>;
     using Dq96 = MmaTile<96, 2, 2, 32, 2, 3>;
     using Dq128 = MmaTile<128, 2, 2, 32, 2, 3>;

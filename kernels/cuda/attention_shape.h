@@ -33,6 +33,21 @@ inline AttentionShape shape_of(const fl_attn_shape *s)
             s->scale,   s->softcap};
 }
 
+/* x[T, heads * D] of one type, its rows `stride` elements apart. */
+template <class T> struct Matrix {
+    T *x;
+    int64_t stride;
+    __device__ __forceinline__ T *at(int64_t row, int column) const
+    {
+        return x + row * stride + column;
+    }
+};
+
+template <class T> Matrix<T> matrix_of(fl_act a)
+{
+    return {static_cast<T *>(a.data), a.stride};
+}
+
 /* Tiles of a batch: sequence s has the places cu[s]/tile + s up to cu[s+1]/tile + s of the grid,
  * which are enough for its tiles and at most one more. */
 inline unsigned tiles_of(const fl_attn_shape *s, int tile)
