@@ -97,11 +97,11 @@ void op_attention_fwd(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                         matrix_of<float>(v),   shape_of(shape)};
     with_tile(shape->D, [&](auto tile) {
         using Shape = decltype(tile);
-        auto kernel = attention_fwd_kernel<Shape>;
+        auto attention_fwd = attention_fwd_kernel<Shape>;
         constexpr int bytes = (2 * Shape::FLOATS + Shape::SCORES) * (int)sizeof(float);
-        if (allow_shared(kernel, bytes))
-            FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::TILE), (unsigned)shape->H), ATT_THREADS,
-                      bytes, args);
+        if (allow_shared(attention_fwd, bytes))
+            FL_LAUNCH(attention_fwd, dim3(tiles_of(shape, Shape::TILE), (unsigned)shape->H),
+                      ATT_THREADS, bytes, args);
     });
 }
 

@@ -1,7 +1,7 @@
 /* How the attention kernels cut their work (flash attention, Dao et al. 2022, in fp32).
  *
  * A block of 128 threads owns a tile of TILE neighbouring tokens of one sequence, for one head, and
- * walks over tiles of the other side (attention_shape.h).  Thread (row, col) = (number / 8, number
+ * walks over tiles of the other side (attention_walk.h).  Thread (row, col) = (number / 8, number
  * % 8) holds rows row * TILE/16 + 0.. and columns col + 0, 8, 16 ..., so that the eight threads
  * with the rows of one tile row are neighbours in a warp.  Heads are padded with zeros to D, one of
  * the sizes that kernels are made for.
@@ -9,7 +9,7 @@
 #ifndef FL_KERNELS_CUDA_ATTENTION_H
 #define FL_KERNELS_CUDA_ATTENTION_H
 
-#include "kernels/cuda/attention_shape.h"
+#include "kernels/cuda/attention_walk.h"
 
 namespace FL_DEVICE
 {

@@ -139,14 +139,14 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS_DKV)
 template <class Shape>
 static void run_backward(const BackwardArgs &args, const fl_attn_shape *shape)
 {
-    auto dq = attention_bwd_dq_kernel<Shape>;
-    auto dkv = attention_bwd_dkv_kernel<Shape>;
+    auto attention_dq = attention_bwd_dq_kernel<Shape>;
+    auto attention_dkv = attention_bwd_dkv_kernel<Shape>;
     constexpr int dq_bytes = (4 * Shape::FLOATS + Shape::SCORES) * (int)sizeof(float);
     constexpr int dkv_bytes = dq_bytes + Shape::SCORES * (int)sizeof(float);
-    if (!allow_shared(dq, dq_bytes) || !allow_shared(dkv, dkv_bytes)) return;
+    if (!allow_shared(attention_dq, dq_bytes) || !allow_shared(attention_dkv, dkv_bytes)) return;
     unsigned tiles = tiles_of(shape, Shape::TILE);
-    FL_LAUNCH(dq, dim3(tiles, (unsigned)shape->H), ATT_THREADS, dq_bytes, args);
-    FL_LAUNCH(dkv, dim3(tiles, (unsigned)shape->KV), ATT_THREADS, dkv_bytes, args);
+    FL_LAUNCH(attention_dq, dim3(tiles, (unsigned)shape->H), ATT_THREADS, dq_bytes, args);
+    FL_LAUNCH(attention_dkv, dim3(tiles, (unsigned)shape->KV), ATT_THREADS, dkv_bytes, args);
 }
 
 void op_attention_bwd(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out, const float *lse,

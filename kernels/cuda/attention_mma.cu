@@ -142,11 +142,10 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
 template <class Shape> static void run_forward(const ForwardBf16 &args, const fl_attn_shape *shape)
 {
     static_assert((int)Shape::STAGES == 2, "a tile is copied while the one before is used");
-    auto kernel = attention_fwd_bf16_kernel<Shape>;
-    constexpr int bytes = (Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
-    if (allow_shared(kernel, bytes))
-        FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::ROWS), (unsigned)shape->H), Shape::THREADS,
-                  bytes, args);
+    auto attention_fwd = attention_fwd_bf16_kernel<Shape>;
+    if (allow_shared(attention_fwd, Shape::FORWARD_BYTES))
+        FL_LAUNCH(attention_fwd, dim3(tiles_of(shape, Shape::ROWS), (unsigned)shape->H),
+                  Shape::THREADS, Shape::FORWARD_BYTES, args);
 }
 
 void attention_fwd_bf16(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,

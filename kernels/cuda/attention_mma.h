@@ -1,6 +1,6 @@
 /* How the attention kernels for bf16 cut their work (flash attention 2, Dao 2023, on tensor cores).
  *
- * A block of four warps owns ROWS neighbouring tokens of one sequence (attention_shape.h), a warp
+ * A block of four warps owns ROWS neighbouring tokens of one sequence (attention_walk.h), a warp
  * 16 of them, and walks over tiles of tokens of the other side, which are copied into shared memory
  * while the tile before is computed.  A warp's scores are fragments in its registers: their rows
  * are its own tokens, their columns the tile's.  As sums of one product they have the layout that a
@@ -15,7 +15,7 @@
 #define FL_KERNELS_CUDA_ATTENTION_MMA_H
 
 #include "kernels/cuda/attention_bf16.h"
-#include "kernels/cuda/attention_shape.h"
+#include "kernels/cuda/attention_walk.h"
 #include "kernels/cuda/mma.h"
 
 namespace FL_DEVICE
@@ -44,7 +44,9 @@ template <int D_, int WARPS_, int BANDS_, int OTHERS_, int STAGES_, int BLOCKS_>
         OWN = ROWS * STRIDE,     /* elements of a tile of own tokens */
         OTHER = OTHERS * STRIDE, /* of one of others */
         PARTS = OTHERS / 8,      /* fragments of a band of scores */
-        DIMS = D / 8             /* fragments of a band of a head */
+        DIMS = D / 8,            /* fragments of a band of a head */
+        FORWARD_BYTES = (OWN + 2 * STAGES * OTHER) * (int)sizeof(bf16),
+        BACKWARD_BYTES = (2 * OWN + 2 * STAGES * OTHER) * (int)sizeof(bf16)
     };
     typedef float Scores[BANDS][PARTS][4]; /* [rows of the warp, OTHERS] */
     typedef float Sums[BANDS][DIMS][4];    /* [rows of the warp, D] */

@@ -85,6 +85,23 @@ query_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const At
     }
 }
 
+/* What the forward pass left for the lane's queries, of the warp's rows `first` on. */
+template <class Shape>
+static __device__ __forceinline__ void
+read_query_rows(float (&lse)[Shape::BANDS][2], float (&delta)[Shape::BANDS][2],
+                const BackwardBf16 &args, const Place &at, int first, int head)
+{
+    FL_UNROLLED (b, Shape::BANDS) {
+        FL_UNROLLED (half, 2) {
+            int of_warp = b * BAND_ROWS + half * 8 + (int)threadIdx.x % WARP_LANES / QUAD_LANES;
+            int token = at.first + first + of_warp;
+            int64_t row = (int64_t)(at.start + token) * args.shape.H + head;
+            lse[b][half] = token < at.length ? args.lse[row] : 0.0f;
+            delta[b][half] = token < at.length ? args.delta[row] : 0.0f;
+        }
+    }
+}
+
 template <class Shape>
 static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     attention_bwd_dq_bf16_kernel(BackwardBf16 args)
@@ -106,15 +123,7 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     Head v = {args.v, kv, shape.D, args.is_aligned};
     typename Shape::Sums dq = {};
     float lse[Shape::BANDS][2], delta[Shape::BANDS][2];
-    FL_UNROLLED (b, Shape::BANDS) {
-        FL_UNROLLED (half, 2) {
-            int of_warp = b * BAND_ROWS + half * 8 + (int)threadIdx.x % WARP_LANES / QUAD_LANES;
-            int token = at.first + first + of_warp;
-            int64_t row = (int64_t)(at.start + token) * shape.H + head;
-            lse[b][half] = token < at.length ? args.lse[row] : 0.0f;
-            delta[b][half] = token < at.length ? args.delta[row] : 0.0f;
-        }
-    }
+    read_query_rows<Shape>(lse, delta, args, at, first, head);
 
     KeyTile t = first_keys(shape, at, Shape::ROWS, Shape::OTHERS);
     auto fetch = [&](const KeyTile &tile, int stage) {
@@ -193,6 +202,23 @@ key_slopes(float (&s)[Shape::PARTS][4], float (&dp)[Shape::PARTS][4], const Atte
     }
 }
 
+/* What the queries of a tile add to dK and dV of the warp's keys, rows `first` .. of the block. */
+template <class Shape, bool WANTS_DK, bool WANTS_DV>
+static __device__ __forceinline__ void
+add_queries(typename Shape::Sums &dk, typename Shape::Sums &dv, const AttentionShape &shape,
+            const QueryTile &t, int block_first, int first, const QueryRows &rows, int stage,
+            const fl_shared<bf16> &keys, const fl_shared<bf16> &values,
+            const fl_shared<bf16> &queries, const fl_shared<bf16> &douts)
+{
+    typename Shape::Scores s, dp;
+    multiply_rows<Shape>(s, keys, first, queries);
+    multiply_rows<Shape>(dp, values, first, douts);
+    FL_UNROLLED (b, Shape::BANDS)
+        key_slopes<Shape>(s[b], dp[b], shape, t, block_first + first + b * BAND_ROWS, rows, stage);
+    if (WANTS_DV) mix_rows<Shape>(dv, s, douts);
+    if (WANTS_DK) mix_rows<Shape>(dk, dp, queries);
+}
+
 /* dK, dV or both: long heads have sums in registers for one of them only. */
 template <class Shape, bool WANTS_DK, bool WANTS_DV>
 static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
@@ -237,15 +263,10 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
         }
         copy_wait<stages - 1>();
         __syncthreads(); // the tile is there
-        typename Shape::Scores s, dp;
-        fl_shared<bf16> query_tile = fl_part(queries, stage * Shape::OTHER, Shape::OTHER);
-        fl_shared<bf16> dout_tile = fl_part(douts, stage * Shape::OTHER, Shape::OTHER);
-        multiply_rows<Shape>(s, keys, first, query_tile);
-        multiply_rows<Shape>(dp, values, first, dout_tile);
-        FL_UNROLLED (b, Shape::BANDS)
-            key_slopes<Shape>(s[b], dp[b], shape, t, at.first + first + b * BAND_ROWS, rows, stage);
-        if (WANTS_DV) mix_rows<Shape>(dv, s, dout_tile);
-        if (WANTS_DK) mix_rows<Shape>(dk, dp, query_tile);
+        add_queries<Shape, WANTS_DK, WANTS_DV>(dk, dv, shape, t, at.first, first, rows, stage, keys,
+                                               values,
+                                               fl_part(queries, stage * Shape::OTHER, Shape::OTHER),
+                                               fl_part(douts, stage * Shape::OTHER, Shape::OTHER));
         __syncthreads(); // it has been used
         if (stages == 1) {
             fetch(next, 0);
@@ -259,28 +280,32 @@ static __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     if (WANTS_DV) store_rows<Shape>(to_dv, values, dv, 1.0f, at, first);
 }
 
-template <class Shape, class Kernel>
-static void run_kernel(Kernel *kernel, int64_t heads, const BackwardBf16 &args,
-                       const fl_attn_shape *shape)
+template <class Shape> static void run_dq(const BackwardBf16 &args, const fl_attn_shape *shape)
 {
-    constexpr int bytes = (2 * Shape::OWN + 2 * Shape::STAGES * Shape::OTHER) * (int)sizeof(bf16);
-    if (allow_shared(kernel, bytes))
-        FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::ROWS), (unsigned)heads), Shape::THREADS,
-                  bytes, args);
+    auto attention_dq = attention_bwd_dq_bf16_kernel<Shape>;
+    if (allow_shared(attention_dq, Shape::BACKWARD_BYTES))
+        FL_LAUNCH(attention_dq, dim3(tiles_of(shape, Shape::ROWS), (unsigned)shape->H),
+                  Shape::THREADS, Shape::BACKWARD_BYTES, args);
+}
+
+template <class Shape, bool WANTS_DK, bool WANTS_DV>
+static void run_dkv(const BackwardBf16 &args, const fl_attn_shape *shape)
+{
+    auto attention_dkv = attention_bwd_dkv_bf16_kernel<Shape, WANTS_DK, WANTS_DV>;
+    if (allow_shared(attention_dkv, Shape::BACKWARD_BYTES))
+        FL_LAUNCH(attention_dkv, dim3(tiles_of(shape, Shape::ROWS), (unsigned)shape->KV),
+                  Shape::THREADS, Shape::BACKWARD_BYTES, args);
 }
 
 template <class ForDq, class ForDkv>
 static void run_backward(const BackwardBf16 &args, const fl_attn_shape *shape)
 {
-    run_kernel<ForDq>(attention_bwd_dq_bf16_kernel<ForDq>, shape->H, args, shape);
+    run_dq<ForDq>(args, shape);
     if constexpr ((int)ForDkv::D <= 128) {
-        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, true, true>, shape->KV, args,
-                           shape);
+        run_dkv<ForDkv, true, true>(args, shape);
     } else {
-        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, true, false>, shape->KV, args,
-                           shape);
-        run_kernel<ForDkv>(attention_bwd_dkv_bf16_kernel<ForDkv, false, true>, shape->KV, args,
-                           shape);
+        run_dkv<ForDkv, true, false>(args, shape);
+        run_dkv<ForDkv, false, true>(args, shape);
     }
 }
 
