@@ -26,11 +26,20 @@ mask_scores(float (&s)[Shape::PARTS][4], const AttentionShape &shape, const KeyT
     int i = first + lane / QUAD_LANES, j = t.first + lane % QUAD_LANES * 2;
     bool is_whole = t.first + Shape::OTHERS <= t.length &&
                     all_see(shape, first, BAND_ROWS, t.ahead, t.first, Shape::OTHERS);
+    bool is_capped = shape.softcap > 0;
+    float factor = is_capped ? LOG2_E : shape.scale * LOG2_E;
+    if (is_capped)
+        FL_UNROLLED (c, Shape::PARTS)
+            FL_UNROLLED (e, 4)
+                s[c][e] = cap_score(s[c][e] * shape.scale, shape.softcap);
+    FL_UNROLLED (c, Shape::PARTS)
+        FL_UNROLLED (e, 4)
+            s[c][e] *= factor;
+    if (is_whole) return;
     FL_UNROLLED (c, Shape::PARTS) {
         FL_UNROLLED (e, 4) {
             int query = i + e / 2 * 8, key = j + c * 8 + e % 2;
-            bool is_seen = is_whole || (key < t.length && sees(shape, query, t.ahead, key));
-            s[c][e] = is_seen ? score_of(shape, s[c][e]) : -INFINITY;
+            if (key >= t.length || !sees(shape, query, t.ahead, key)) s[c][e] = -INFINITY;
         }
     }
 }

@@ -179,12 +179,6 @@ static __device__ __forceinline__ bool all_see(const AttentionShape &s, int i, i
     return sees(s, i, ahead, j + count_j - 1) && sees(s, i + count_i - 1, ahead, j);
 }
 
-/* A product of a query and a key as a score with base 2: exp2 of it is the exponential. */
-static __device__ __forceinline__ float score_of(const AttentionShape &s, float product)
-{
-    return cap_score(product * s.scale, s.softcap) * LOG2_E;
-}
-
 } // namespace FL_DEVICE
 
 #endif
