@@ -63,7 +63,7 @@ fi
 
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-        for test in rows rmsnorm elementwise cross_entropy attention changes optimiser gemm compute; do
+        for test in rows rmsnorm elementwise cross_entropy attention attention_bf16 changes optimiser gemm compute; do
             echo "== $tool, $test"
             compute-sanitizer --tool $tool --error-exitcode 1 --launch-timeout 120 \
                 "$build/tests/kernels/test_$test" >"$work/log" 2>&1 || {
