@@ -40,7 +40,7 @@ make_bundle() {
 relocate() {
     local root=$1 lib=$2 file link
     for file in "$lib"/pkgconfig/*.pc; do
-        [[ -L $file ]] || sed -i "s|\(^\|[= I]\)/usr|\1$root/usr|g" "$file"
+        [[ -L $file ]] || sed -i "s|/usr|$root/usr|g" "$file"
     done
     sed -i "s|^prefix=.*|prefix=\"$root/usr\"|; s|/usr/lib/|$root/usr/lib/|g; s|/usr/include|$root/usr/include|g" \
         "$root/usr/bin/h5cc"
@@ -81,7 +81,7 @@ export OPAL_PREFIX=$root/usr OPAL_LIBDIR=$lib/openmpi/lib OPAL_INCLUDEDIR=$lib/o
 export OPAL_PKGLIBDIR=$lib/openmpi/lib/openmpi3 OPAL_SYSCONFDIR=$root/etc
 export OPAL_PKGDATADIR=$root/usr/share/openmpi OPAL_DATADIR=$root/usr/share
 export PMIX_INSTALL_PREFIX=$lib/pmix2
-export OMPI_MCA_mca_base_component_show_load_errors=0 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
+export OMPI_MCA_mca_base_component_show_load_errors=0 OMPI_MCA_plm=isolated OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
 TEXT
     cat >"$root/deps.cmake" <<TEXT
 set(MPI_C_COMPILER $root/bin/mpicc CACHE FILEPATH "")
