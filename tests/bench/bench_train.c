@@ -112,14 +112,15 @@ static fl_status open_trainer(bench *b, int64_t steps)
     return FL_OK;
 }
 
-static fl_status export(const bench *b)
+static fl_status export(const bench *b, const char *model_dir)
 {
     fl_buf dir = {0};
     const workload_start start = {.w = &b->w,
                                   .train = &b->train,
                                   .lora = &b->lora,
                                   .model = &b->model->config,
-                                  .adapter = &b->adapter};
+                                  .adapter = &b->adapter,
+                                  .model_dir = model_dir};
     fl_status status = fl_path_join(&dir, options.export_dir, b->w.name);
     if (status == FL_OK) status = workload_export(fl_buf_text(&dir), &start, &b->data);
     fl_buf_fini(&dir);
@@ -191,10 +192,10 @@ static void print_times(const bench *b)
            workload_flops(&b->w, &b->data, timed, &b->model->config, b->adapter.count));
 }
 
-static fl_status measure(bench *b)
+static fl_status measure(bench *b, const char *dir)
 {
     FL_TRY(open_trainer(b, options.losses > options.most ? options.losses : options.most + 1));
-    if (*options.export_dir) FL_TRY(export(b));
+    if (*options.export_dir) FL_TRY(export(b, dir));
     FL_TRY(run_steps(b, options.losses));
     double step = 0, losses[MAX_STEPS];
     memcpy(losses, b->losses, sizeof losses);
@@ -242,7 +243,7 @@ static bool run_workload(bench *b, const char *dir, const workload *w)
     set_training(b);
     printf("{\"side\": \"ours\", \"workload\": \"%s\", \"backend\": \"%s\"", w->name, b->ops->name);
     fl_status status = open_base(b, dir);
-    if (status == FL_OK) status = measure(b);
+    if (status == FL_OK) status = measure(b, dir);
     if (status != FL_OK) {
         printf(", \"error\": \"failed\"");
         fprintf(stderr, "bench_train: %s: %s\n", w->name, fl_error_text());

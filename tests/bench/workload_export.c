@@ -45,10 +45,12 @@ static fl_status add_settings(fl_buf *text, const workload_start *start)
     return fl_buf_addf(
         text,
         "{\"workload\": \"%s\", \"objective\": \"%s\", \"batch\": %lld, \"base\": \"%s\",\n"
-        " \"dropout\": %g, \"learning_rate\": %g, \"max_grad_norm\": %g, \"beta\": %g,\n"
+        " \"model\": \"%s\", \"dropout\": %g, \"learning_rate\": %g, \"max_grad_norm\": %g, "
+        "\"beta\": %g,\n"
         " \"data\": [\n",
-        w->name, w->objective, (long long)w->batch, format_names[w->format], w->dropout,
-        start->train->learning_rate, start->train->max_grad_norm, start->train->dpo_beta);
+        w->name, w->objective, (long long)w->batch, format_names[w->format], start->model_dir,
+        w->dropout, start->train->learning_rate, start->train->max_grad_norm,
+        start->train->dpo_beta);
 }
 
 static fl_status write_data(const char *dir, const workload_start *start, const workload_data *data)
