@@ -59,6 +59,32 @@ def linear_dx(r):
     return lambda: dy @ w
 
 
+def lora_operands(r, rank=16):
+    """Two linears with one input and their LoRA, as gate and up are."""
+    rows = r.N // 2
+    w = [r.tensor(rows, r.K) for _ in range(2)]
+    a = [r.tensor(rank, r.K, grad=True) for _ in range(2)]
+    b = [r.tensor(rows, rank, grad=True) for _ in range(2)]
+
+    def both(x):
+        return [F.linear(x, w[i]) + 2 * F.linear(F.linear(x, a[i]), b[i]) for i in range(2)]
+    return r.fused(both), a + b
+
+
+def lora_linears(r):
+    x, (function, _) = r.tensor(r.T, r.K), lora_operands(r)
+
+    def run():
+        with torch.no_grad():
+            return function(x)
+    return run
+
+
+def lora_linears_bwd(r):
+    x, (function, factors) = r.tensor(r.T, r.K, grad=True), lora_operands(r)
+    return backward(function(x), [x] + factors, [r.tensor(r.T, r.N // 2) for _ in range(2)])
+
+
 def lora_b(r):
     y, t, b = r.tensor(r.T, r.N), r.tensor(r.T, r.K), r.tensor(r.N, r.K)
     return lambda: y.addmm_(t, b.T)
@@ -162,7 +188,8 @@ def fedavg(r):
 
 
 ROWS = {"square": linear, "copy": copy, "gemm_qkv": linear, "gemm_gate_up": linear,
-        "gemm_down": linear, "gemm_down_dx": linear_dx, "lora_a": linear, "lora_b": lora_b,
+        "gemm_down": linear, "gemm_down_dx": linear_dx, "lora_gate_up": lora_linears,
+        "lora_gate_up_bwd": lora_linears_bwd, "lora_a": linear, "lora_b": lora_b,
         "lora_grad": lora_grad, "add": add, "rmsnorm_fwd": rmsnorm_fwd, "rmsnorm_bwd": rmsnorm_bwd,
         "rope": rope, "swiglu_fwd": swiglu_fwd, "swiglu_bwd": swiglu_bwd, "dropout": dropout,
         "attention_fwd": attention_fwd, "attention_bwd": attention_bwd,

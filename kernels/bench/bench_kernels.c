@@ -46,7 +46,7 @@ static double time_launches(bench_case *c, const bench_row *row, int64_t count)
     double start = fl_clock_seconds();
     for (int64_t i = 0; i < count; i++)
         row->run(c);
-    c->ops->copy_out(&value, c->y, sizeof value);
+    c->ops->copy_out(&value, c->y.data, sizeof value);
     return 1e3 * (fl_clock_seconds() - start) / (double)count;
 }
 
