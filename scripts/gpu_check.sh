@@ -62,6 +62,7 @@ work=$(mktemp -d)
 models=$work/models # where make_model puts them
 trap 'rm -rf "$work" "$models"' EXIT
 failed=()
+command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin # where the toolkit puts itself
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # machines like these are containers
 
 fail() {
@@ -87,7 +88,7 @@ describe_machine() {
 }
 
 make_build() {
-    local settings=(-DFL_CUDA=ON -DFL_CUDA_EMU=OFF -DCMAKE_CUDA_ARCHITECTURES=native) targets=()
+    local settings=(-DFL_CUDA=ON -DFL_CUDA_EMU=OFF "-DCMAKE_CUDA_ARCHITECTURES=${CUDAARCHS:-native}") targets=()
     if [[ -n $deps ]]; then
         "$here/deps_bundle.sh" unpack "$deps" "$build.deps"
         # shellcheck source=/dev/null
@@ -114,7 +115,7 @@ train() {
     local name=$1
     shift
     "$build/fedllm_mpi" configs/sft.cfg --output_dir "$work/$name" --log_level error --num_rounds 3 \
-        --eval_data "" "$@" >/dev/null
+        --eval_data "" "$@" >/dev/null || return
     sed -n 's/.*"event":"round","round":[0-9]*,"loss":\([0-9.e+-]*\),.*/\1/p' "$work/$name/metrics.jsonl" \
         >"$work/$name.losses"
     echo "$name: $(tr '\n' ' ' <"$work/$name.losses")"
@@ -173,7 +174,7 @@ part_sanitizer() {
             start=$SECONDS result=passed
             if [[ $SECONDS -ge $deadline ]]; then
                 result=left_out
-            elif ! timeout $((deadline - SECONDS + 5)) compute-sanitizer --tool $tool \
+            elif ! timeout -k 5 $((deadline - SECONDS + 5)) compute-sanitizer --tool $tool \
                 --error-exitcode 1 --launch-timeout 120 "$build/tests/kernels/test_$test" >"$work/log" 2>&1; then
                 result=failed
                 if [[ $SECONDS -ge $deadline ]]; then result=left_out; fi

@@ -99,13 +99,18 @@ static fl_status open_adapter(bench *b)
     return fl_lora_create(&b->adapter, &b->lora, &b->model->config, 1);
 }
 
-static fl_status open_trainer(bench *b, int64_t steps)
+static fl_status open_data(bench *b, int64_t steps)
 {
     FL_TRY(workload_make_data(&b->data, &b->w, steps, b->model->config.vocab_size,
                               b->ops->shares_prefixes));
     FL_CHECK(b->data.positions <= b->model->positions, FL_ERR_USAGE,
              "%s has sequences of %lld tokens, the model serves %lld", b->w.name,
              (long long)b->data.positions, (long long)b->model->positions);
+    return FL_OK;
+}
+
+static fl_status open_trainer(bench *b)
+{
     fl_trainer_limits limits = {.longest = b->data.longest, .most_examples = b->data.count};
     FL_TRY(fl_trainer_create(&b->trainer, b->model, &b->lora, &b->train, &limits));
     fl_trainer_set_adapter(b->trainer, b->adapter.data);
@@ -194,8 +199,9 @@ static void print_times(const bench *b)
 
 static fl_status measure(bench *b, const char *dir)
 {
-    FL_TRY(open_trainer(b, options.losses > options.most ? options.losses : options.most + 1));
-    if (*options.export_dir) FL_TRY(export(b, dir));
+    FL_TRY(open_data(b, options.losses > options.most ? options.losses : options.most + 1));
+    if (*options.export_dir) FL_TRY(export(b, dir)); /* also for a peer that may have more room */
+    FL_TRY(open_trainer(b));
     FL_TRY(run_steps(b, options.losses));
     double step = 0, losses[MAX_STEPS];
     memcpy(losses, b->losses, sizeof losses);
@@ -237,7 +243,7 @@ static fl_status open_base(bench *b, const char *dir)
     return open_adapter(b);
 }
 
-static bool run_workload(bench *b, const char *dir, const workload *w)
+static fl_status run_workload(bench *b, const char *dir, const workload *w)
 {
     b->w = options.tiny ? workload_tiny(w) : *w;
     set_training(b);
@@ -251,19 +257,24 @@ static bool run_workload(bench *b, const char *dir, const workload *w)
     printf("}\n");
     fflush(stdout);
     close_workload(b);
-    return status == FL_OK;
+    return status;
 }
 
-static bool run_all(bench *b, const char *dir)
+/* FL_OK, or the last failure. */
+static fl_status run_all(bench *b, const char *dir)
 {
-    bool fine = true;
     const fl_conf_list *names = &options.workloads;
-    for (size_t i = 0; i < names->count; i++)
-        fine &= run_workload(b, dir, workload_find(names->items[i]));
-    for (size_t i = 0; i < workload_count && names->count == 0; i++)
-        if (workloads[i].format == FL_STORED) fine &= run_workload(b, dir, &workloads[i]);
+    fl_status all = FL_OK;
+    for (size_t i = 0; i < workload_count; i++) {
+        bool wanted = names->count == 0 && workloads[i].format == FL_STORED;
+        for (size_t n = 0; n < names->count; n++)
+            wanted |= strcmp(names->items[n], workloads[i].name) == 0;
+        if (!wanted) continue;
+        fl_status status = run_workload(b, dir, &workloads[i]);
+        if (status != FL_OK) all = status;
+    }
     fl_model_close(b->model);
-    return fine;
+    return all;
 }
 
 static void list(void)
@@ -302,8 +313,10 @@ int main(int argc, char **argv)
         status = fl_backend_open(&b.ops, options.backend, 0);
     }
     if (status == FL_OK) status = fl_backend_set_compute(b.ops, "auto");
-    if (status != FL_OK) fprintf(stderr, "bench_train: %s\n", fl_error_text());
-    bool fine = status == FL_OK && run_all(&b, argv[1]);
+    if (status == FL_OK)
+        status = run_all(&b, argv[1]);
+    else
+        fprintf(stderr, "bench_train: %s\n", fl_error_text());
     fl_conf_destroy(conf);
-    return status == FL_OK && !fine ? 1 : fl_status_exit_code(status);
+    return fl_status_exit_code(status);
 }
