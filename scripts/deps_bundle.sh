@@ -80,7 +80,7 @@ export PKG_CONFIG_LIBDIR=$lib/pkgconfig
 export OPAL_PREFIX=$root/usr OPAL_LIBDIR=$lib/openmpi/lib OPAL_INCLUDEDIR=$lib/openmpi/include
 export OPAL_PKGLIBDIR=$lib/openmpi/lib/openmpi3 OPAL_SYSCONFDIR=$root/etc
 export OPAL_PKGDATADIR=$root/usr/share/openmpi OPAL_DATADIR=$root/usr/share
-export PMIX_INSTALL_PREFIX=$lib/pmix2
+export PMIX_MCA_pcompress_base_silence_warning=1 # its plugins lie elsewhere, and are not needed
 export OMPI_MCA_mca_base_component_show_load_errors=0 OMPI_MCA_plm=isolated OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
 TEXT
     cat >"$root/deps.cmake" <<TEXT

@@ -146,6 +146,7 @@ part_tests() {
         tee "$out/tests.log" | grep -v '  Start ' || fail "ctest"
     sed -n 's/^ *[0-9]*\/[0-9]* Test *#[0-9]*: \([^ ]*\) \.* *\**\([A-Za-z]*\).* \([0-9.]*\) sec.*/{"test": "\1", "result": "\L\2\E", "seconds": \3}/p' \
         "$out/tests.log" >>"$out/tests.jsonl"
+    ! grep '"skipped"' "$out/tests.jsonl" || fail "tests that find no device"
     record_test run.cpu train cpu --backend cpu
     record_test run.fp32 train fp32 --backend cuda --compute_dtype float32
     record_test run.again train again --backend cuda --compute_dtype float32
