@@ -227,7 +227,8 @@ def measure_row(row, args):
     make, best = ROWS[row["kernel"]], None
     backends = [None]
     if row["kernel"].startswith("attention") and args.device == "cuda":
-        backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+        backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION,
+                    SDPBackend.EFFICIENT_ATTENTION]
     for backend in backends:
         try:
             if backend is None:
@@ -235,7 +236,7 @@ def measure_row(row, args):
             else:
                 with sdpa_kernel(backend):
                     ms = measure(make(Row(row, args.device, args.compile)), args.seconds, args.device)
-        except RuntimeError as error: # not built in, or no memory
+        except RuntimeError as error:  # not built in, or no memory
             print(f"{row['kernel']}: {str(error).splitlines()[0]}", file=sys.stderr)
             continue
         best = ms if best is None else min(best, ms)

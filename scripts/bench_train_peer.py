@@ -105,16 +105,22 @@ def base_kind(settings, device):
     return "bfloat16"
 
 
-def load_base(folder, kind, device):
-    quantisation = {
-        "int8": {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)},
-        "nf4": {"quantization_config": BitsAndBytesConfig(
+def quantisation(kind):
+    """Arguments of from_pretrained; made only where bitsandbytes is, which the class asks for."""
+    if kind == "int8":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    if kind == "nf4":
+        return {"quantization_config": BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16)},
-    }.get(kind, {})
+            bnb_4bit_compute_dtype=torch.bfloat16)}
+    return {}
+
+
+def load_base(folder, kind, device):
     dtype = torch.float32 if kind == "float32" else torch.bfloat16
     return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="sdpa", device_map={"": device}, **quantisation)
+        folder, dtype=dtype, attn_implementation="sdpa", device_map={"": device},
+        **quantisation(kind))
 
 
 # ---- steps
