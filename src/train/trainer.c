@@ -313,6 +313,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
         result->grad_norm = finish_step(t, job, step + 1, &loss);
         result->updates++;
         result->finite = isfinite(loss) && isfinite(result->grad_norm);
+        if (job->losses) job->losses[step] = loss;
         all.loss += loss;
         all.counted++;
     }
