@@ -167,6 +167,29 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int)
+{
+    snprintf(out, (size_t)size, "process %ld", (long)getpid());
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    *out = malloc(bytes);
+    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation, "out of memory");
+}
+
+cudaError_t cudaFreeHost(void *data)
+{
+    free(data);
+    return cudaSuccess;
+}
+
 /* ---- narrow floats -------------------------------------------------------------------------- */
 
 static float float_of(uint32_t bits)

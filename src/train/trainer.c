@@ -117,6 +117,17 @@ void fl_trainer_get_adapter(const fl_trainer *t, float *weights)
     t->ops->copy_out(weights, t->weights, t->count * sizeof *weights);
 }
 
+void fl_trainer_load_adapter(fl_trainer *t, const float *weights)
+{
+    t->ops->copy(t->weights, weights, t->count * sizeof *weights);
+    fl_decoder_scale(t->decoder, 1); /* as above */
+}
+
+void fl_trainer_store_adapter(const fl_trainer *t, float *weights)
+{
+    t->ops->copy(weights, t->weights, t->count * sizeof *weights);
+}
+
 fl_status fl_trainer_set_side(fl_trainer *t, const float *values, size_t count, const int64_t *rank)
 {
     float *side = NULL;
