@@ -49,9 +49,21 @@ close_to fp32 cpu 1e-3 # three rounds of training take the roundings apart
 close_to bf16 cpu 2e-2
 cmp "$work/fp32/adapter/adapter_model.safetensors" "$work/again/adapter/adapter_model.safetensors"
 
+# The adapter has the same bytes whatever adds: NCCL where ranks have devices of their own.
+devices=$(nvidia-smi --list-gpus | wc -l)
+if ((devices > 1)); then
+    echo "== sums between $devices devices"
+    for way in nccl mpi; do
+        mpirun -n $((devices + 1)) "$build/fedllm_mpi" configs/sft.cfg --output_dir "$work/$way" \
+            --num_rounds 3 --sample_clients 6 --eval_data "" --backend cuda --device_sums $way |
+            grep '^sums of updates'
+    done
+    cmp "$work/nccl/adapter/adapter_model.safetensors" "$work/mpi/adapter/adapter_model.safetensors"
+fi
+
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-        for test in rows rmsnorm elementwise cross_entropy attention optimiser gemm compute; do
+        for test in rows rmsnorm elementwise cross_entropy attention changes optimiser gemm compute; do
             echo "== $tool, $test"
             compute-sanitizer --tool $tool --error-exitcode 1 --launch-timeout 120 \
                 "$build/tests/kernels/test_$test" >"$work/log" 2>&1 || {
