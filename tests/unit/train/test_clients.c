@@ -381,6 +381,20 @@ static void preferences(void **state)
     }
 }
 
+/* The factor on a client's scale is seen, and it is its own. */
+static void scales_count(void **state)
+{
+    world *w = *state;
+    outcome plain, scaled;
+    w->jobs[0].scale = 1;
+    train(w, 1, everyone, 1, &plain);
+    w->jobs[0].scale = 1.5;
+    train(w, 1, everyone, 1, &scaled);
+    assert_true(plain.result.loss != scaled.result.loss);
+    fl_params_fini(&plain.adapter);
+    fl_params_fini(&scaled.adapter);
+}
+
 /* More rows than the head computes at a time: its pieces end inside a client's rows. */
 static void rows_in_pieces(void **state)
 {
@@ -440,8 +454,9 @@ int main(int argc, char **argv)
         IN_WORLD(clients_are_as_alone), IN_WORLD(company_does_not_matter),
         IN_WORLD(frozen_factors),       IN_WORLD(activations_made_again),
         IN_WORLD(empty_micro_batches),  IN_WORLD(divergence_stays_alone),
-        IN_WORLD(preferences),          IN_WORLD(rows_in_pieces),
-        IN_WORLD(limits_are_kept),      IN_WORLD(nothing_is_allocated),
+        IN_WORLD(preferences),          IN_WORLD(scales_count),
+        IN_WORLD(rows_in_pieces),       IN_WORLD(limits_are_kept),
+        IN_WORLD(nothing_is_allocated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
