@@ -11,8 +11,10 @@ static __global__ void __launch_bounds__(LORA_THREADS) lora_narrow_kernel(LoraCa
     constexpr int FACTOR_ROWS = SIDE == SIDE_A ? R : LORA_TILE;
     constexpr int FACTOR_COLS = SIDE == SIDE_A ? LORA_TILE : R;
     typedef typename Engine::Element Element;
-    FL_SHARED(Element, wide, LORA_TILE * (LORA_TILE + Engine::PAD));
-    FL_SHARED(Element, factor, FACTOR_ROWS * (FACTOR_COLS + Engine::PAD));
+    FL_SHARED_DYNAMIC(Element, memory);
+    constexpr int OWN = LORA_TILE * (LORA_TILE + Engine::PAD);
+    fl_shared<Element> wide = fl_part(memory, 0, OWN);
+    fl_shared<Element> factor = fl_part(memory, OWN, FACTOR_ROWS * (FACTOR_COLS + Engine::PAD));
     ClientRows at = find_rows(call, blockIdx.x, LORA_TILE);
     PartRange range = parts_of_block<SIDE>(call);
     const LoraPart &first = call.part[range.begin];
@@ -55,7 +57,9 @@ template <Side SIDE> static void launch(const LoraCall &call)
         dim3 grid((unsigned)lora_places(call, LORA_TILE),
                   (unsigned)ceil_div(call.width, LORA_PIECE),
                   (unsigned)(parts * ceil_div(call.r, decltype(tile)::R)));
-        FL_LAUNCH(kernel, grid, LORA_THREADS, 0, call);
+        constexpr int R = decltype(tile)::R, rows = SIDE == SIDE_A ? R : LORA_TILE;
+        size_t bytes = tile_bytes<decltype(engine)>(LORA_TILE, rows, R + LORA_TILE - rows);
+        FL_LAUNCH(kernel, grid, LORA_THREADS, bytes, call);
     });
 }
 

@@ -9,8 +9,10 @@ template <class Engine, int R, Side SIDE>
 static __global__ void __launch_bounds__(LORA_THREADS) lora_outer_kernel(LoraCall call)
 {
     typedef typename Engine::Element Element;
-    FL_SHARED(Element, wide, LORA_TILE * (LORA_TILE + Engine::PAD));
-    FL_SHARED(Element, narrow, LORA_TILE * (R + Engine::PAD));
+    FL_SHARED_DYNAMIC(Element, memory);
+    constexpr int OWN = LORA_TILE * (LORA_TILE + Engine::PAD);
+    fl_shared<Element> wide = fl_part(memory, 0, OWN);
+    fl_shared<Element> narrow = fl_part(memory, OWN, LORA_TILE * (R + Engine::PAD));
     ClientRows at = find_rows(call, blockIdx.x, LORA_SPAN);
     PartRange range = parts_of_block<SIDE>(call);
     const LoraPart &first = call.part[range.begin];
@@ -48,7 +50,8 @@ template <Side SIDE> static void launch(const LoraCall &call)
         int64_t parts = SIDE == SIDE_A ? 1 : call.count;
         dim3 grid((unsigned)lora_places(call, LORA_SPAN), (unsigned)ceil_div(call.width, LORA_TILE),
                   (unsigned)(parts * ceil_div(call.r, decltype(tile)::R)));
-        FL_LAUNCH(kernel, grid, LORA_THREADS, 0, call);
+        size_t bytes = tile_bytes<decltype(engine)>(LORA_TILE, LORA_TILE, decltype(tile)::R);
+        FL_LAUNCH(kernel, grid, LORA_THREADS, bytes, call);
     });
 }
 

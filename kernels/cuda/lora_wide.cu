@@ -36,8 +36,10 @@ static __global__ void __launch_bounds__(LORA_THREADS) lora_wide_kernel(LoraCall
     constexpr int FACTOR_ROWS = SIDE == SIDE_A ? R : LORA_TILE;
     constexpr int FACTOR_COLS = SIDE == SIDE_A ? LORA_TILE : R;
     typedef typename Engine::Element Element;
-    FL_SHARED(Element, narrow, LORA_TILE * (R + Engine::PAD));
-    FL_SHARED(Element, factor, FACTOR_ROWS * (FACTOR_COLS + Engine::PAD));
+    FL_SHARED_DYNAMIC(Element, memory);
+    constexpr int OWN = LORA_TILE * (R + Engine::PAD);
+    fl_shared<Element> narrow = fl_part(memory, 0, OWN);
+    fl_shared<Element> factor = fl_part(memory, OWN, FACTOR_ROWS * (FACTOR_COLS + Engine::PAD));
     FL_SHARED(float, stage, LORA_TILE *STAGE_COLS);
     FL_SHARED(unsigned char, mask, LORA_TILE *ROW_FOURS);
     ClientRows at = find_rows(call, blockIdx.x, LORA_TILE);
@@ -86,7 +88,9 @@ template <Side SIDE> static void launch(const LoraCall &call)
         auto kernel = lora_wide_kernel<decltype(engine), decltype(tile)::R, SIDE>;
         dim3 grid((unsigned)lora_places(call, LORA_TILE), (unsigned)ceil_div(call.width, LORA_TILE),
                   SIDE == SIDE_A ? 1 : (unsigned)call.count);
-        FL_LAUNCH(kernel, grid, LORA_THREADS, 0, call);
+        constexpr int R = decltype(tile)::R, rows = SIDE == SIDE_A ? R : LORA_TILE;
+        size_t bytes = tile_bytes<decltype(engine)>(R, rows, R + LORA_TILE - rows);
+        FL_LAUNCH(kernel, grid, LORA_THREADS, bytes, call);
     });
 }
 
