@@ -82,8 +82,22 @@ fl_status op_set_compute(fl_dtype dtype)
 {
     FL_CHECK(dtype == FL_F32 || dtype == FL_BF16, FL_ERR_UNSUPPORTED,
              "%s backend: products in float32 or bfloat16 only", FL_DEVICE_NAME);
+    if (compute != dtype) forget_graphs();
     compute = dtype;
     return FL_OK;
+}
+
+/* LoRA's products take rows of activations on either side. */
+size_t operand_scratch(const fl_scratch_need *need)
+{
+    return compute == FL_F32 ? 0 : (size_t)need->product * sizeof(__nv_bfloat16);
+}
+
+size_t weight_scratch(const fl_scratch_need *need)
+{
+    if (need->stored == compute) return 0;
+    int64_t most = FL_DEVICE_WIDENED > need->longest_row ? FL_DEVICE_WIDENED : need->longest_row;
+    return (size_t)(need->matrix < most ? need->matrix : most) * fl_dtype_size(compute);
 }
 
 /* x[count] as the product takes it. */

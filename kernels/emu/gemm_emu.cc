@@ -7,9 +7,16 @@ extern "C" {
 namespace FL_DEVICE
 {
 
+size_t library_scratch(const fl_scratch_need *)
+{
+    return 0;
+}
+
 void run_gemm(const fl_blas_gemm &gemm)
 {
-    if (can_launch()) fl_emu_gemm(&gemm);
+    if (!can_launch()) return;
+    fl_blas_gemm call = gemm;
+    fl_emu::submit([call] { fl_emu_gemm(&call); });
 }
 
 } // namespace FL_DEVICE

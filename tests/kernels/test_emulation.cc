@@ -1,37 +1,11 @@
 /* The emulated device itself: what kernels may rely on, and planted faults, each of which must be
  * found in every order of the threads. */
-#include "kernels/emu/emu.h"
+#include "test_emulation.h"
 
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern "C" {
-#include <cmocka.h>
-}
-
-using namespace fl_emu;
 
 enum { THREADS = 96, BLOCKS = 5 };
 static const uint64_t orders[] = {0, 1, 2, 3, 20261123};
-
-/* ---- device memory -------------------------------------------------------------------------- */
-
-template <class T> static T *device_array(size_t count)
-{
-    void *data = nullptr;
-    assert_int_equal(cudaMalloc(&data, count * sizeof(T)), cudaSuccess);
-    return static_cast<T *>(data);
-}
-
-static void read_back(void *host, const void *device, size_t bytes)
-{
-    assert_int_equal(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, 0), cudaSuccess);
-}
 
 /* ---- what kernels rely on ------------------------------------------------------------------- */
 
@@ -325,22 +299,6 @@ static __global__ void overrun_kernel(float *out)
 static void overrun_on_device()
 {
     fl_emu::launch("overrun", 1, 32, 0, overrun_kernel, victim);
-}
-
-/* How a process ends that does this.  A handler of a sanitizer may turn the signal into an exit. */
-static bool survives(void (*act)())
-{
-    fflush(nullptr);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL);
-        act();
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void do_nothing()
