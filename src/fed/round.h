@@ -78,7 +78,7 @@ typedef struct fl_round fl_round;
 /* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (options of the algorithm). */
 fl_status fl_round_create(fl_round **out, const fl_round_env *env);
 /* Bytes that it takes for an adapter of `count` numbers, but for small tables and the client's side
- * (fl_client_side_bytes). */
+ * (fl_client_side_live_bytes, _host_bytes). */
 size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 

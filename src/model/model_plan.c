@@ -1,5 +1,6 @@
 /* The memory of a model before it is opened. */
 #include "io/weights.h"
+#include "model/decoder_internal.h"
 #include "model/model_internal.h"
 
 static size_t tensor_bytes(const fl_tensor *tensor)
@@ -32,12 +33,29 @@ static size_t linear_bytes(const fl_model *model)
     return bytes;
 }
 
+/* Of all matrices; FL_U8 where they differ. */
+static fl_dtype stored_of(const fl_weights *files)
+{
+    fl_dtype found = FL_U8;
+    bool any = false;
+    for (size_t i = 0; i < fl_weights_count(files); i++) {
+        const fl_tensor *t = fl_weights_at(files, i);
+        if (t->ndim != 2) continue;
+        if (any && t->dtype != found) return FL_U8;
+        found = t->dtype;
+        any = true;
+    }
+    return found;
+}
+
 static fl_model_sizes measure(const fl_model *model)
 {
     const fl_model_config *c = &model->config;
     const fl_tensor *head = fl_weights_find(model->files, "lm_head.weight");
     fl_model_sizes sizes = {.linears = linear_bytes(model),
-                            .parameters = fl_model_parameters(c, c->tied_head || !head)};
+                            .parameters = fl_model_parameters(c, c->tied_head || !head),
+                            .tensors = fl_weights_count(model->files),
+                            .stored = stored_of(model->files)};
     for (size_t i = 0; i < fl_weights_count(model->files); i++)
         sizes.files += tensor_bytes(fl_weights_at(model->files, i));
     if (c->tied_head) sizes.files -= tensor_bytes(head);
@@ -65,4 +83,25 @@ fl_model_plan fl_model_plan_for(const fl_model_config *c, const fl_model_sizes *
     return (fl_model_plan){.mapped = codes > 0 ? sizes->files - sizes->linears : sizes->files,
                            .own = codes + layers +
                                   fl_model_block_floats(c, positions) * sizeof(float)};
+}
+
+fl_scratch_need fl_model_scratch_need(const fl_model_config *c, const fl_model_sizes *sizes,
+                                      fl_format format, int64_t max_tokens, int64_t max_sequences)
+{
+    int64_t chunk = max_tokens < FL_LOSS_CHUNK ? max_tokens : FL_LOSS_CHUNK, rows, cols;
+    int64_t linears = max_tokens * fl_decoder_widest(c), head = chunk * c->vocab_size;
+    bool quantised = format != FL_STORED || c->stored != FL_STORED;
+    fl_scratch_need need = {.product = linears > head ? linears : head,
+                            .longest = max_tokens / max_sequences,
+                            .H = c->num_heads,
+                            .KV = c->num_kv_heads,
+                            .D = c->head_dim,
+                            .matrix = c->vocab_size * c->hidden_size,
+                            .stored = quantised ? FL_U8 : sizes->stored};
+    for (int m = 0; m < FL_NUM_MODULES; m++) {
+        fl_module_shape((fl_module)m, c, &rows, &cols);
+        if (rows * cols > need.matrix) need.matrix = rows * cols;
+        if (cols > need.longest_row) need.longest_row = cols;
+    }
+    return need;
 }

@@ -91,6 +91,7 @@ fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model
 {
     fl_decoder_limits batch = limits_for(config, limits->longest);
     size_t tokens = (size_t)batch.max_tokens;
+    out->limits = batch;
     out->adapter = ADAPTER_COPIES * fl_lora_count(lora, model) * sizeof(float);
     out->host = limits->most_examples * sizeof(uint32_t) + BATCH_ARRAYS * tokens * sizeof(int32_t);
     return fl_decoder_plan_for(&out->decoder, model, ops, lora, &batch);
