@@ -51,7 +51,7 @@ cmp "$work/fp32/adapter/adapter_model.safetensors" "$work/again/adapter/adapter_
 
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-        for test in rows rmsnorm elementwise cross_entropy attention optimiser gemm compute; do
+        for test in rows replay rmsnorm elementwise cross_entropy attention optimiser gemm compute; do
             echo "== $tool, $test"
             compute-sanitizer --tool $tool --error-exitcode 1 --launch-timeout 120 \
                 "$build/tests/kernels/test_$test" >"$work/log" 2>&1 || {

@@ -84,7 +84,7 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 #define FL_DEVICE_BACKEND fl_backend_cuda_emu
 #define FL_DEVICE_COMPUTE FL_F32            /* comparable with the cpu */
 #define FL_DEVICE_WIDENED (1 << 14)         /* few, so that tests cut weights into pieces */
-#define FL_DEVICE_STAGE   ((size_t)1 << 14) /* and copies */
+#define FL_DEVICE_STAGE   ((size_t)1 << 16) /* and copies */
 #define FL_DEVICE_MARGIN  ((size_t)0)
 
 namespace FL_DEVICE

@@ -57,6 +57,15 @@ static void protect_all(int protection)
         FL_ASSERT(mprotect(a->pages, a->page_bytes, protection) == 0);
 }
 
+/* The pages of device memory that these bytes lie on, where they are not open anyway: opening all
+ * of it for every copy would cost more than the copy. */
+static void protect(const void *data, size_t bytes, int protection)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t first = at / page * page, end = (at + bytes + page - 1) / page * page;
+    if (!opened) FL_ASSERT(mprotect((void *)first, end - first, protection) == 0);
+}
+
 /* The allocation in which `data` lies, or NULL. */
 static Allocation *find(const void *data)
 {
@@ -221,6 +230,12 @@ static bool is_right(const void *data, size_t bytes, bool on_device)
            (size_t)(a->data + a->bytes - (const char *)data) >= bytes;
 }
 
+static void protect_ends(const void *to, const void *from, size_t bytes, int protection)
+{
+    if (find(to)) protect(to, bytes, protection);
+    if (find(from)) protect(from, bytes, protection);
+}
+
 static bool is_right_copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     if (is_right(to, bytes, kind != cudaMemcpyDeviceToHost) &&
@@ -239,9 +254,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     if (!is_right_copy(to, from, bytes, kind)) return cudaErrorInvalidValue;
     auto work = [=] {
         if (!is_right_copy(to, from, bytes, kind)) return; // freed since it was recorded
-        fl_emu_memory_open();
+        protect_ends(to, from, bytes, PROT_READ | PROT_WRITE);
         memmove(to, from, bytes);
-        fl_emu_memory_close();
+        protect_ends(to, from, bytes, PROT_NONE);
     };
     if (kind == cudaMemcpyHostToDevice && is_pinned(from))
         submit_late(work);
@@ -256,9 +271,10 @@ cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t)
     if (!is_right(data, bytes, true))
         return fail(cudaErrorInvalidValue, "cudaMemset: %zu bytes are not in an allocation", bytes);
     submit([=] {
-        fl_emu_memory_open();
+        if (!is_right(data, bytes, true)) return; // freed since it was recorded
+        protect(data, bytes, PROT_READ | PROT_WRITE);
         memset(data, value, bytes);
-        fl_emu_memory_close();
+        protect(data, bytes, PROT_NONE);
     });
     return cudaSuccess;
 }

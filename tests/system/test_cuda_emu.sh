@@ -33,6 +33,10 @@ for ranks in 2 3; do
     diff <(losses "$work/one") <(losses "$work/$ranks") >&2 || fail "other losses on $ranks ranks"
 done
 
+# the base's change grows from round to round, in memory that was planned
+train "$work/side" 0 "${small[@]}" --eval_data= --num_rounds 4 --max_steps 1 --backend cuda_emu \
+    --lora_aggregation fedex
+
 # a quantised base is widened on the device, and SCAFFOLD's vectors live there
 for other in "--load_in_4bit true" "--load_in_8bit true --fed_alg scaffold"; do
     read -ra extra <<<"$other --eval_data="
