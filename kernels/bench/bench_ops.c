@@ -4,6 +4,7 @@
  * report GFLOP/s and their share of the peak of all threads, the others GB/s of what they must read
  * and write at least.  The peak is measured before and after: on a shared machine the two differ,
  * and only shares compare. */
+#include "backend/dense.h"
 #include "base/clock.h"
 #include "kernels/cpu/isa.h"
 #include "peak.h"
@@ -83,12 +84,12 @@ static void report_bytes(bench *b, const char *op, double bytes, bench_fn fn)
 
 static void linear_fwd(bench *b)
 {
-    b->ops->linear_fwd(b->c, b->a, &b->w, b->T, false);
+    dense_linear_fwd(b->ops, b->c, b->a, &b->w, b->T, false);
 }
 
 static void linear_bwd(bench *b)
 {
-    b->ops->linear_bwd(b->a, b->c, &b->w, b->T, false);
+    dense_linear_bwd(b->ops, b->a, b->c, &b->w, b->T, false);
 }
 
 /* T x N x K: y[T,N] = x[T,K] W[N,K]^T and its backward pass. */
@@ -119,17 +120,17 @@ static void bench_linear(bench *b, fl_dtype dtype, int64_t T, int64_t N, int64_t
 
 static void gemm_down(bench *b) // x A^T
 {
-    b->ops->gemm(b->c, b->a, b->b, b->T, b->N, b->K, false, true, 1, 0);
+    dense_gemm(b->ops, b->c, b->a, b->b, b->T, b->N, b->K, false, true, 1, 0);
 }
 
 static void gemm_up(bench *b) // t B^T added to y
 {
-    b->ops->gemm(b->a, b->c, b->b, b->T, b->K, b->N, false, false, 2, 1);
+    dense_gemm(b->ops, b->a, b->c, b->b, b->T, b->K, b->N, false, false, 2, 1);
 }
 
 static void gemm_grad(bench *b) // t^T x
 {
-    b->ops->gemm(b->b, b->c, b->a, b->N, b->K, b->T, true, false, 1, 1);
+    dense_gemm(b->ops, b->b, b->c, b->a, b->N, b->K, b->T, true, false, 1, 1);
 }
 
 /* The three products of a LoRA adapter of rank N on K features. */
@@ -150,7 +151,7 @@ static void bench_lora(bench *b, int64_t T, int64_t N, int64_t K)
 
 static void attention_fwd(bench *b)
 {
-    b->ops->attention_fwd(b->c, b->e, b->a, b->b, b->d, &b->shape);
+    dense_attention_fwd(b->ops, b->c, b->e, b->a, b->b, b->d, &b->shape);
 }
 
 static void attention_bwd(bench *b)
@@ -158,7 +159,7 @@ static void attention_bwd(bench *b)
     float *dq = b->c + b->shape.T * b->shape.H * b->shape.D;
     float *dk = b->b + b->shape.T * b->shape.KV * b->shape.D;
     float *dv = b->d + b->shape.T * b->shape.KV * b->shape.D;
-    b->ops->attention_bwd(dq, dk, dv, b->a, b->c, b->e, b->a, b->b, b->d, &b->shape, NULL);
+    dense_attention_bwd(b->ops, dq, dk, dv, b->a, b->c, b->e, b->a, b->b, b->d, &b->shape, NULL);
 }
 
 /* One sequence; FLOPs of the causal half only, so work above the diagonal counts as loss. */
@@ -182,28 +183,28 @@ static void bench_attention(bench *b, int64_t T, int64_t H, int64_t KV, int64_t 
 
 static void rmsnorm_fwd(bench *b)
 {
-    b->ops->rmsnorm_fwd(b->c, b->e, b->a, b->b, b->T, b->N, 1e-5f);
+    dense_rmsnorm_fwd(b->ops, b->c, b->e, b->a, b->b, b->T, b->N, 1e-5f);
 }
 
 static void rmsnorm_bwd(bench *b)
 {
-    b->ops->rmsnorm_bwd(b->d, b->c, b->a, b->b, b->e, b->T, b->N);
+    dense_rmsnorm_bwd(b->ops, b->d, b->c, b->a, b->b, b->e, b->T, b->N);
 }
 
 static void swiglu_fwd(bench *b)
 {
-    b->ops->swiglu_fwd(b->c, b->a, b->d, b->T * b->N);
+    dense_swiglu_fwd(b->ops, b->c, b->a, b->d, b->T * b->N);
 }
 
 static void swiglu_bwd(bench *b)
 {
-    b->ops->swiglu_bwd(b->a, b->d, b->c, b->a, b->d, b->T * b->N);
+    dense_swiglu_bwd(b->ops, b->a, b->d, b->c, b->a, b->d, b->T * b->N);
 }
 
 static void dropout(bench *b)
 {
     fl_rng rng = fl_rng_make(1, FL_PURPOSE_TEST, 0, 0, 0, 0);
-    b->ops->dropout(b->c, b->a, b->T * b->N, 0.05f, &rng, false);
+    dense_dropout(b->ops, b->c, b->a, b->T * b->N, 0.05f, &rng, false);
 }
 
 static void adamw(bench *b)
@@ -218,7 +219,7 @@ static void cross_entropy(bench *b)
 {
     static int32_t target[4096];
     static double loss[4096];
-    b->ops->cross_entropy(loss, b->c, target, b->a, b->T, b->N, true);
+    dense_cross_entropy(b->ops, loss, b->c, target, b->a, b->T, b->N, true);
 }
 
 static void bench_elements(bench *b, int64_t T, int64_t N)

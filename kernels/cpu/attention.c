@@ -10,8 +10,9 @@
 #include <math.h>
 
 typedef struct forward_call {
-    float *out, *lse;
-    const float *q, *k, *v;
+    fl_act out;
+    float *lse;
+    fl_act q, k, v;
     const fl_attn_shape *shape;
 } forward_call;
 
@@ -64,7 +65,7 @@ static void forward_strip(int64_t task, int slot, void *arg)
     fl_strip_write(call->out, out, &s);
 }
 
-void fl_cpu_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
+void fl_cpu_attention_fwd(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                           const fl_attn_shape *shape)
 {
     forward_call call = {.out = out, .lse = lse, .q = q, .k = k, .v = v, .shape = shape};

@@ -1,7 +1,7 @@
 /* How forward and backward attention cut their work.
  *
  * The unit is a strip: a few neighbouring query tokens of one sequence, for all query heads that
- * read one KV head.  In q[T,H,D] those heads lie side by side, so a strip is a matrix
+ * read one KV head.  In q[T,H*D] those heads lie side by side, so a strip is a matrix
  * [rows, D] with rows = tokens * group, copied once and multiplied with the keys of the sequence.
  * Strips depend on the shape alone, and with them the order of every sum.
  */
@@ -85,17 +85,16 @@ static inline void fl_strip_hide(const fl_strip *s, float *scores, const fl_scor
 /* Zeros behind those: one more vector is all that the masked products read. */
 void fl_strip_clear(float *row, int64_t used, const fl_strip *s);
 
-/* Copies heads of the strip between x[T,H,D] and strip[rows,D]; reading multiplies by factor. */
-void fl_strip_read(float *strip, const float *x, const fl_strip *s, float factor);
-void fl_strip_write(float *x, const float *strip, const fl_strip *s);
+/* Copies heads of the strip between x[T,H*D] and strip[rows,D]; reading multiplies by factor. */
+void fl_strip_read(float *strip, fl_act x, const fl_strip *s, float factor);
+void fl_strip_write(fl_act x, const float *strip, const fl_strip *s);
 
-/* out[rows, keys] = strip[rows,D] times the rows of x[T,KV,D] that are the strip's keys.  Places
+/* out[rows, keys] = strip[rows,D] times the rows of x[T,KV*D] that are the strip's keys.  Places
  * behind a row's own token are undefined. */
-void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
-                         int slot);
+void fl_strip_times_keys(float *out, const float *strip, fl_act x, const fl_strip *s, int slot);
 /* out[rows,D] = p[rows, keys] times the same rows of x; p is zero behind a row's token. */
-void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_strip *s, int slot);
-/* d[keys,D], of the same rows of d[T,KV,D], += p[rows, keys]^T x[rows,D]. */
-void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_strip *s, int slot);
+void fl_strip_mix_keys(float *out, const float *p, fl_act x, const fl_strip *s, int slot);
+/* d[keys,D], of the same rows of d[T,KV*D], += p[rows, keys]^T x[rows,D]. */
+void fl_strip_add_to_keys(fl_act d, const float *p, const float *x, const fl_strip *s, int slot);
 
 #endif

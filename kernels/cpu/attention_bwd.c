@@ -13,8 +13,9 @@
 #include <string.h>
 
 typedef struct backward_call {
-    float *dq, *dk, *dv;
-    const float *dout, *out, *lse, *q, *k, *v;
+    fl_act dq, dk, dv, dout, out;
+    const float *lse;
+    fl_act q, k, v;
     const fl_attn_shape *shape;
 } backward_call;
 
@@ -78,9 +79,9 @@ static void backward_sequence(const backward_call *call, int64_t sequence, int64
 {
     const fl_attn_shape *shape = call->shape;
     for (int64_t t = shape->cu[sequence]; t < shape->cu[sequence + 1]; t++) {
-        int64_t at = (t * shape->KV + kv) * shape->D;
-        memset(call->dk + at, 0, (size_t)shape->D * sizeof(float));
-        memset(call->dv + at, 0, (size_t)shape->D * sizeof(float));
+        size_t bytes = (size_t)shape->D * sizeof(float);
+        memset(fl_act_from(call->dk, t, kv * shape->D).data, 0, bytes);
+        memset(fl_act_from(call->dv, t, kv * shape->D).data, 0, bytes);
     }
     int64_t length = shape->cu[sequence + 1] - shape->cu[sequence];
     for (int64_t index = 0; index * fl_strip_tokens(shape) < length; index++) {
@@ -100,8 +101,8 @@ static void backward_head(int64_t task, int slot, void *arg)
         backward_sequence(call, s, kv, slot);
 }
 
-void fl_cpu_attention_bwd(float *dq, float *dk, float *dv, const float *dout, const float *out,
-                          const float *lse, const float *q, const float *k, const float *v,
+void fl_cpu_attention_bwd(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out,
+                          const float *lse, fl_act q, fl_act k, fl_act v,
                           const fl_attn_shape *shape, float *scratch)
 {
     (void)scratch; // scores live in the threads' own scratch, as in the forward pass

@@ -7,8 +7,7 @@
 #include <string.h>
 
 typedef struct decode_call {
-    float *out;
-    const float *q, *k_cache, *v_cache;
+    fl_act out, q, k_cache, v_cache;
     const int32_t *lengths;
     int64_t capacity;
     const fl_attn_shape *shape;
@@ -20,18 +19,20 @@ static void decode_head(int64_t task, int slot, void *arg)
     const fl_vec_ops *vec = fl_isa_current()->vec;
     const fl_attn_shape *shape = call->shape;
     int64_t s = task / shape->KV, kv = task % shape->KV, D = shape->D;
-    int64_t group = shape->H / shape->KV, length = call->lengths[s], step = shape->KV * D;
+    int64_t group = shape->H / shape->KV, length = call->lengths[s];
     int64_t first = shape->window > 0 && length > shape->window ? length - shape->window : 0;
-    const float *q = call->q + (s * shape->H + kv * group) * D;
-    float *out = call->out + (s * shape->H + kv * group) * D;
-    const float *k = call->k_cache + ((s * call->capacity + first) * shape->KV + kv) * D;
-    const float *v = call->v_cache + ((s * call->capacity + first) * shape->KV + kv) * D;
+    int64_t at = s * call->capacity + first;
+    const float *q = fl_cpu_floats(fl_act_from(call->q, s, kv * group * D));
+    float *out = fl_cpu_floats(fl_act_from(call->out, s, kv * group * D));
+    const float *k = fl_cpu_floats(fl_act_from(call->k_cache, at, kv * D));
+    const float *v = fl_cpu_floats(fl_act_from(call->v_cache, at, kv * D));
     length -= first;
     float *scores = fl_scratch(slot, FL_SCRATCH_OP, group * length); // [group, length]
     // A key is read once and used for all heads of the group while it is in L1; so is a value.
     for (int64_t j = 0; j < length; j++) {
         for (int64_t g = 0; g < group; g++)
-            scores[g * length + j] = shape->scale * vec->dot(q + g * D, k + j * step, D);
+            scores[g * length + j] =
+                shape->scale * vec->dot(q + g * D, k + j * call->k_cache.stride, D);
     }
     for (int64_t g = 0; g < group; g++) {
         float *row = scores + g * length;
@@ -42,11 +43,11 @@ static void decode_head(int64_t task, int slot, void *arg)
     memset(out, 0, (size_t)(group * D) * sizeof(float));
     for (int64_t j = 0; j < length; j++) {
         for (int64_t g = 0; g < group; g++)
-            vec->axpy(out + g * D, v + j * step, scores[g * length + j], D);
+            vec->axpy(out + g * D, v + j * call->v_cache.stride, scores[g * length + j], D);
     }
 }
 
-void fl_cpu_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
+void fl_cpu_attention_decode(fl_act out, fl_act q, fl_act k_cache, fl_act v_cache,
                              const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
     decode_call call = {.out = out,

@@ -1,5 +1,6 @@
 #include "attention.h"
 
+#include "cpu.h"
 #include "isa.h"
 
 #include <string.h>
@@ -34,21 +35,21 @@ void fl_strip_clear(float *row, int64_t used, const fl_strip *s)
     memset(row + used, 0, (size_t)rest * sizeof *row);
 }
 
-void fl_strip_read(float *strip, const float *x, const fl_strip *s, float factor)
+void fl_strip_read(float *strip, fl_act x, const fl_strip *s, float factor)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     int64_t width = s->group * s->shape->D; // the group's heads of one token
     for (int64_t t = s->q0; t < s->q1; t++) {
-        const float *heads = x + (s->start + t) * s->shape->H * s->shape->D + s->kv * width;
+        const float *heads = fl_cpu_floats(x) + (s->start + t) * x.stride + s->kv * width;
         vec->scale(strip + (t - s->q0) * width, heads, factor, width);
     }
 }
 
-void fl_strip_write(float *x, const float *strip, const fl_strip *s)
+void fl_strip_write(fl_act x, const float *strip, const fl_strip *s)
 {
     int64_t width = s->group * s->shape->D;
     for (int64_t t = s->q0; t < s->q1; t++) {
-        float *heads = x + (s->start + t) * s->shape->H * s->shape->D + s->kv * width;
+        float *heads = fl_cpu_floats(x) + (s->start + t) * x.stride + s->kv * width;
         memcpy(heads, strip + (t - s->q0) * width, (size_t)width * sizeof(float));
     }
 }
@@ -64,21 +65,18 @@ static fl_operand scores(const float *p, const fl_strip *s, bool k_inner)
     return (fl_operand){.data = p, .dtype = FL_F32, .stride = s->stride, .k_inner = k_inner};
 }
 
-static int64_t first_key(const fl_strip *s)
+static float *first_key(fl_act x, const fl_strip *s)
 {
-    return ((s->start + s->k0) * s->shape->KV + s->kv) * s->shape->D;
+    return fl_cpu_floats(x) + (s->start + s->k0) * x.stride + s->kv * s->shape->D;
 }
 
-static fl_operand keys(const float *x, const fl_strip *s, bool k_inner)
+static fl_operand keys(fl_act x, const fl_strip *s, bool k_inner)
 {
-    return (fl_operand){.data = x + first_key(s),
-                        .dtype = FL_F32,
-                        .stride = s->shape->KV * s->shape->D,
-                        .k_inner = k_inner};
+    return (fl_operand){
+        .data = first_key(x, s), .dtype = FL_F32, .stride = x.stride, .k_inner = k_inner};
 }
 
-void fl_strip_times_keys(float *out, const float *strip, const float *x, const fl_strip *s,
-                         int slot)
+void fl_strip_times_keys(float *out, const float *strip, fl_act x, const fl_strip *s, int slot)
 {
     fl_product product = {.a = strip_rows(strip, s, true),
                           .b = keys(x, s, true),
@@ -94,7 +92,7 @@ void fl_strip_times_keys(float *out, const float *strip, const float *x, const f
     fl_product_serial(&product, slot);
 }
 
-void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_strip *s, int slot)
+void fl_strip_mix_keys(float *out, const float *p, fl_act x, const fl_strip *s, int slot)
 {
     fl_product product = {.a = scores(p, s, true),
                           .b = keys(x, s, false),
@@ -110,12 +108,12 @@ void fl_strip_mix_keys(float *out, const float *p, const float *x, const fl_stri
     fl_product_serial(&product, slot);
 }
 
-void fl_strip_add_to_keys(float *d, const float *p, const float *x, const fl_strip *s, int slot)
+void fl_strip_add_to_keys(fl_act d, const float *p, const float *x, const fl_strip *s, int slot)
 {
     fl_product product = {.a = scores(p, s, false),
                           .b = strip_rows(x, s, false),
-                          .c = d + first_key(s),
-                          .stride = s->shape->KV * s->shape->D,
+                          .c = first_key(d, s),
+                          .stride = d.stride,
                           .M = s->q1 - s->k0,
                           .N = s->shape->D,
                           .K = s->rows,

@@ -1,4 +1,4 @@
-/* Softmax with cross-entropy over rows, in place, and argmax. */
+/* Softmax with cross-entropy over rows, and argmax. */
 #include "cpu.h"
 #include "isa.h"
 #include "threads.h"
@@ -10,23 +10,23 @@ enum { PIECE = 1024 };
 
 typedef struct logits_call {
     double *loss;
-    float *logits; /* [N,V] */
+    const float *logits; /* [N,V] */
+    fl_act grad;         /* data NULL: none */
     const int32_t *target;
     const float *weight;
     int64_t V;
-    bool grad;
 } logits_call;
 
-/* The sum of exp(row - max), piece by piece in the L1 cache; `keep` leaves the exponentials in the
- * row.  Both ways give the same bits. */
-static double exp_sum(float *row, float max, int64_t V, bool keep)
+/* The sum of exp(row - max), piece by piece in the L1 cache; the exponentials are left in `kept`
+ * (which may be row) unless it is NULL.  Both ways give the same bits. */
+static double exp_sum(const float *row, float max, int64_t V, float *kept)
 {
     const fl_vec_ops *vec = fl_isa_current()->vec;
     double sum = 0;
     for (int64_t v = 0; v < V; v += PIECE) {
         int64_t count = V - v < PIECE ? V - v : PIECE;
-        float copy[PIECE], *piece = row + v;
-        if (!keep) piece = memcpy(copy, piece, (size_t)count * sizeof(float));
+        float copy[PIECE], *piece = kept ? kept + v : copy;
+        if (piece != row + v) memcpy(piece, row + v, (size_t)count * sizeof(float));
         sum += vec->exp_shift(piece, max, count);
     }
     return sum;
@@ -37,22 +37,23 @@ static void loss_rows(int64_t begin, int64_t end, void *arg)
     const logits_call *call = arg;
     const fl_vec_ops *vec = fl_isa_current()->vec;
     for (int64_t n = begin; n < end; n++) {
-        float *row = call->logits + n * call->V;
+        const float *row = call->logits + n * call->V;
+        float *grad = fl_cpu_floats(fl_act_from(call->grad, n, 0));
         int32_t target = call->target[n];
         float max = vec->max(row, call->V);
         double correct = (double)row[target] - (double)max;
-        double sum = exp_sum(row, max, call->V, call->grad);
+        double sum = exp_sum(row, max, call->V, grad);
         call->loss[n] = log(sum) - correct;
-        if (!call->grad) continue;
+        if (!grad) continue;
         double weight = (double)call->weight[n];
-        double at_target = weight * ((double)row[target] / sum - 1.0);
-        vec->scale(row, row, (float)(weight / sum), call->V);
-        row[target] = (float)at_target;
+        double at_target = weight * ((double)grad[target] / sum - 1.0);
+        vec->scale(grad, grad, (float)(weight / sum), call->V);
+        grad[target] = (float)at_target;
     }
 }
 
-void fl_cpu_cross_entropy(double *loss, float *logits, const int32_t *target, const float *weight,
-                          int64_t N, int64_t V, bool grad)
+void fl_cpu_cross_entropy(double *loss, fl_act grad, const float *logits, const int32_t *target,
+                          const float *weight, int64_t N, int64_t V)
 {
     logits_call call = {
         .loss = loss, .logits = logits, .target = target, .weight = weight, .V = V, .grad = grad};

@@ -7,23 +7,37 @@
 enum { ELEMENT_GRAIN = 4096 };
 
 typedef struct dropout_call {
-    float *out;
-    const float *x;
+    fl_act out, x;
+    int64_t C;
     fl_dropout dropout;
 } dropout_call;
 
 static void dropout(int64_t begin, int64_t end, void *arg)
 {
     const dropout_call *call = arg;
-    fl_isa_current()->vec->dropout(call->out + begin, call->x + begin, begin, end - begin,
-                                   &call->dropout);
+    fl_isa_current()->vec->dropout(fl_cpu_floats(call->out) + begin, fl_cpu_floats(call->x) + begin,
+                                   begin, end - begin, &call->dropout);
 }
 
-void fl_cpu_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
+static void dropout_rows(int64_t begin, int64_t end, void *arg)
+{
+    const dropout_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->dropout(fl_cpu_floats(call->out) + t * call->out.stride,
+                                       fl_cpu_floats(call->x) + t * call->x.stride, t * call->C,
+                                       call->C, &call->dropout);
+}
+
+void fl_cpu_dropout(fl_act out, fl_act x, int64_t T, int64_t C, float p, const fl_rng *rng,
                     bool accumulate)
 {
-    dropout_call call = {.out = out, .x = x};
+    dropout_call call = {.out = out, .x = x, .C = C};
     call.dropout = (fl_dropout){
         .rng = rng, .p = p, .factor = (float)(1.0 / (1.0 - (double)p)), .accumulate = accumulate};
-    fl_parallel_for(n, ELEMENT_GRAIN, dropout, &call);
+    if (out.stride == C && x.stride == C) {
+        fl_parallel_for(T * C, ELEMENT_GRAIN, dropout, &call);
+        return;
+    }
+    FL_ASSERT(C % 4 == 0);
+    fl_parallel_for(T, 1, dropout_rows, &call);
 }

@@ -60,3 +60,22 @@ void fl_cpu_scatter_add_rows(float *x, const float *in, const int32_t *rows, int
     rows_call call = {.out = x, .in = in, .index = rows, .C = C};
     fl_parallel_for(N, ROW_GRAIN, scatter_add, &call);
 }
+
+typedef struct copy_call {
+    fl_act to, from;
+    int64_t C;
+} copy_call;
+
+static void copy_range(int64_t begin, int64_t end, void *arg)
+{
+    const copy_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        memcpy(fl_cpu_floats(call->to) + t * call->to.stride,
+               fl_cpu_floats(call->from) + t * call->from.stride, (size_t)call->C * sizeof(float));
+}
+
+void fl_cpu_copy_rows(fl_act to, fl_act from, int64_t T, int64_t C)
+{
+    copy_call call = {.to = to, .from = from, .C = C};
+    fl_parallel_for(T, ROW_GRAIN, copy_range, &call);
+}

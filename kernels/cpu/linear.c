@@ -15,7 +15,7 @@ static fl_operand weight_operand(const fl_weight *w, bool k_inner)
 }
 
 typedef struct bias_call {
-    float *y;
+    fl_act y;
     const fl_weight *w;
 } bias_call;
 
@@ -24,22 +24,29 @@ static void add_bias(int64_t begin, int64_t end, void *arg)
     const bias_call *call = arg;
     const fl_vec_ops *vec = fl_isa_current()->vec;
     for (int64_t t = begin; t < end; t++)
-        vec->add(call->y + t * call->w->rows, call->w->bias, call->w->rows);
+        vec->add(fl_cpu_floats(call->y) + t * call->y.stride, call->w->bias, call->w->rows);
+}
+
+static fl_operand act_operand(fl_act x, bool k_inner)
+{
+    return (fl_operand){
+        .data = fl_cpu_floats(x), .dtype = FL_F32, .stride = x.stride, .k_inner = k_inner};
 }
 
 /* B = W^T: column j of B is row j of W, stored along k. */
-void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
+void fl_cpu_linear_fwd(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add)
 {
+    if (add.data && add.data != y.data) fl_cpu_copy_rows(y, add, T, w->rows);
     fl_product product = {
-        .a = {.data = x, .dtype = FL_F32, .stride = w->cols, .k_inner = true},
+        .a = act_operand(x, true),
         .b = weight_operand(w, true),
-        .c = y,
-        .stride = w->rows,
+        .c = fl_cpu_floats(y),
+        .stride = y.stride,
         .M = T,
         .N = w->rows,
         .K = w->cols,
         .alpha = 1.0f,
-        .accumulate = accumulate,
+        .accumulate = add.data != NULL,
     };
     fl_product_run(&product);
     bias_call call = {.y = y, .w = w};
@@ -47,13 +54,13 @@ void fl_cpu_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, 
 }
 
 /* B = W as it is stored. */
-void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)
+void fl_cpu_linear_bwd(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate)
 {
     fl_product product = {
-        .a = {.data = dy, .dtype = FL_F32, .stride = w->rows, .k_inner = true},
+        .a = act_operand(dy, true),
         .b = weight_operand(w, false),
-        .c = dx,
-        .stride = w->cols,
+        .c = fl_cpu_floats(dx),
+        .stride = dx.stride,
         .M = T,
         .N = w->cols,
         .K = w->rows,
@@ -63,17 +70,22 @@ void fl_cpu_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T
     fl_product_run(&product);
 }
 
-void fl_cpu_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
-                 bool trans_a, bool trans_b, float alpha, float beta)
+/* The product knows only beta 0 and 1; others are rare and cost a pass over C. */
+static void scale_rows(fl_act c, float beta, int64_t M, int64_t N)
 {
-    // The product knows only beta 0 and 1; others are rare and cost a pass over C.
-    const fl_vec_ops *vec = fl_isa_current()->vec;
-    if (beta != 0.0f && beta != 1.0f) vec->scale(c, c, beta, M * N);
+    for (int64_t i = 0; i < M; i++)
+        fl_cpu_scale(fl_cpu_floats(c) + i * c.stride, beta, N);
+}
+
+void fl_cpu_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
+                 bool trans_b, float alpha, float beta)
+{
+    if (beta != 0.0f && beta != 1.0f) scale_rows(c, beta, M, N);
     fl_product product = {
-        .a = {.data = a, .dtype = FL_F32, .stride = trans_a ? M : K, .k_inner = !trans_a},
-        .b = {.data = b, .dtype = FL_F32, .stride = trans_b ? K : N, .k_inner = trans_b},
-        .c = c,
-        .stride = N,
+        .a = act_operand(a, !trans_a),
+        .b = act_operand(b, trans_b),
+        .c = fl_cpu_floats(c),
+        .stride = c.stride,
         .M = M,
         .N = N,
         .K = K,

@@ -27,6 +27,11 @@ fl_status fl_cpu_set_compute(fl_dtype dtype)
     return FL_OK;
 }
 
+fl_dtype fl_cpu_act_dtype(void)
+{
+    return FL_F32;
+}
+
 fl_status fl_cpu_alloc(void *out, size_t bytes)
 {
     return fl_alloc(out, bytes, 1);

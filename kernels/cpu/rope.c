@@ -7,7 +7,7 @@
 enum { ROW_GRAIN = 4 };
 
 typedef struct rope_call {
-    float *x;           /* [T,heads,D] */
+    fl_act x;           /* [T,heads*D] */
     const int32_t *pos; /* [T] */
     const float *cos_table, *sin_table;
     int64_t heads, D;
@@ -23,11 +23,12 @@ static void rotate_rows(int64_t begin, int64_t end, void *arg)
         const float *c = call->cos_table + call->pos[t] * half;
         const float *s = call->sin_table + call->pos[t] * half;
         for (int64_t h = 0; h < call->heads; h++)
-            vec->rope_head(call->x + (t * call->heads + h) * call->D, c, s, call->sign, half);
+            vec->rope_head(fl_cpu_floats(call->x) + t * call->x.stride + h * call->D, c, s,
+                           call->sign, half);
     }
 }
 
-void fl_cpu_rope(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
+void fl_cpu_rope(fl_act x, const int32_t *pos, const float *cos_table, const float *sin_table,
                  int64_t T, int64_t heads, int64_t D, bool inverse)
 {
     rope_call call = {.x = x,

@@ -12,16 +12,50 @@ typedef struct elements_call {
     float factor;
 } elements_call;
 
-static void add(int64_t begin, int64_t end, void *arg)
+/* Matrices [T, C], row by row. */
+typedef struct rows_call {
+    fl_act out, out2, x, gate, up;
+    int64_t T, C, last; /* the last row has `last` elements, all others C */
+    float factor;
+} rows_call;
+
+static float *row_of(fl_act x, int64_t t)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->add(call->out + begin, call->x + begin, end - begin);
+    return fl_cpu_floats(x) + t * x.stride;
 }
 
-void fl_cpu_add(float *y, const float *x, int64_t n)
+static int64_t width(const rows_call *call, int64_t t)
 {
-    elements_call call = {.out = y, .x = x};
-    fl_parallel_for(n, ELEMENT_GRAIN, add, &call);
+    return t + 1 == call->T ? call->last : call->C;
+}
+
+/* Matrices without gaps are cut into rows of another length, whatever C is. */
+static void for_rows(int64_t T, int64_t C, fl_range_fn run, rows_call *call)
+{
+    fl_act *all[] = {&call->out, &call->out2, &call->x, &call->gate, &call->up};
+    bool dense = true;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        dense = dense && (!all[i]->data || all[i]->stride == C);
+    int64_t n = T * C;
+    call->T = dense ? (n + ELEMENT_GRAIN - 1) / ELEMENT_GRAIN : T;
+    call->C = dense ? ELEMENT_GRAIN : C;
+    call->last = dense ? n - (call->T - 1) * call->C : C;
+    for (size_t i = 0; dense && i < sizeof all / sizeof all[0]; i++)
+        all[i]->stride = call->C;
+    fl_parallel_for(call->T, 1, run, call);
+}
+
+static void add(int64_t begin, int64_t end, void *arg)
+{
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->add(row_of(call->out, t), row_of(call->x, t), width(call, t));
+}
+
+void fl_cpu_add(fl_act y, fl_act x, int64_t T, int64_t C)
+{
+    rows_call call = {.out = y, .x = x};
+    for_rows(T, C, add, &call);
 }
 
 static void scale(int64_t begin, int64_t end, void *arg)
@@ -51,15 +85,16 @@ void fl_cpu_softcap_fwd(float *x, float cap, int64_t n)
 
 static void softcap_bwd(int64_t begin, int64_t end, void *arg)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->softcap_bwd(call->out + begin, call->x + begin, call->factor,
-                                       end - begin);
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->softcap_bwd(row_of(call->out, t), row_of(call->x, t), call->factor,
+                                           width(call, t));
 }
 
-void fl_cpu_softcap_bwd(float *d, const float *y, float cap, int64_t n)
+void fl_cpu_softcap_bwd(fl_act d, const float *y, float cap, int64_t T, int64_t C)
 {
-    elements_call call = {.out = d, .x = y, .factor = cap};
-    fl_parallel_for(n, ELEMENT_GRAIN, softcap_bwd, &call);
+    rows_call call = {.out = d, .x = fl_f32(y, C), .factor = cap};
+    for_rows(T, C, softcap_bwd, &call);
 }
 
 static void axpy(int64_t begin, int64_t end, void *arg)
@@ -76,54 +111,60 @@ void fl_cpu_axpy(float *y, const float *x, float a, int64_t n)
 
 static void swiglu_fwd(int64_t begin, int64_t end, void *arg)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->swiglu_fwd(call->out + begin, call->gate + begin, call->up + begin,
-                                      end - begin);
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->swiglu_fwd(row_of(call->out, t), row_of(call->gate, t),
+                                          row_of(call->up, t), width(call, t));
 }
 
-void fl_cpu_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+void fl_cpu_swiglu_fwd(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F)
 {
-    elements_call call = {.out = out, .gate = gate, .up = up};
-    fl_parallel_for(n, ELEMENT_GRAIN, swiglu_fwd, &call);
+    rows_call call = {.out = out, .gate = gate, .up = up};
+    for_rows(T, F, swiglu_fwd, &call);
 }
 
 static void swiglu_bwd(int64_t begin, int64_t end, void *arg)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->swiglu_bwd(call->out + begin, call->out2 + begin, call->x + begin,
-                                      call->gate + begin, call->up + begin, end - begin);
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->swiglu_bwd(row_of(call->out, t), row_of(call->out2, t),
+                                          row_of(call->x, t), row_of(call->gate, t),
+                                          row_of(call->up, t), width(call, t));
 }
 
-void fl_cpu_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
-                       const float *up, int64_t n)
+void fl_cpu_swiglu_bwd(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                       int64_t F)
 {
-    elements_call call = {.out = dgate, .out2 = dup, .x = dout, .gate = gate, .up = up};
-    fl_parallel_for(n, ELEMENT_GRAIN, swiglu_bwd, &call);
+    rows_call call = {.out = dgate, .out2 = dup, .x = dout, .gate = gate, .up = up};
+    for_rows(T, F, swiglu_bwd, &call);
 }
 
 static void geglu_fwd(int64_t begin, int64_t end, void *arg)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->geglu_fwd(call->out + begin, call->gate + begin, call->up + begin,
-                                     end - begin);
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->geglu_fwd(row_of(call->out, t), row_of(call->gate, t),
+                                         row_of(call->up, t), width(call, t));
 }
 
-void fl_cpu_geglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+void fl_cpu_geglu_fwd(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F)
 {
-    elements_call call = {.out = out, .gate = gate, .up = up};
-    fl_parallel_for(n, ELEMENT_GRAIN, geglu_fwd, &call);
+    rows_call call = {.out = out, .gate = gate, .up = up};
+    for_rows(T, F, geglu_fwd, &call);
 }
 
 static void geglu_bwd(int64_t begin, int64_t end, void *arg)
 {
-    const elements_call *call = arg;
-    fl_isa_current()->vec->geglu_bwd(call->out + begin, call->out2 + begin, call->x + begin,
-                                     call->gate + begin, call->up + begin, end - begin);
+    const rows_call *call = arg;
+    for (int64_t t = begin; t < end; t++)
+        fl_isa_current()->vec->geglu_bwd(row_of(call->out, t), row_of(call->out2, t),
+                                         row_of(call->x, t), row_of(call->gate, t),
+                                         row_of(call->up, t), width(call, t));
 }
 
-void fl_cpu_geglu_bwd(float *dgate, float *dup, const float *dout, const float *gate,
-                      const float *up, int64_t n)
+void fl_cpu_geglu_bwd(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                      int64_t F)
 {
-    elements_call call = {.out = dgate, .out2 = dup, .x = dout, .gate = gate, .up = up};
-    fl_parallel_for(n, ELEMENT_GRAIN, geglu_bwd, &call);
+    rows_call call = {.out = dgate, .out2 = dup, .x = dout, .gate = gate, .up = up};
+    for_rows(T, F, geglu_bwd, &call);
 }

@@ -85,11 +85,13 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
     store_rows<Shape>(args.out, out, at, shape.H, head, shape.D, 1.0f);
 }
 
-void op_attention_fwd(float *out, float *lse, const float *q, const float *k, const float *v,
+void op_attention_fwd(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                       const fl_attn_shape *shape)
 {
     if (shape->T == 0) return;
-    ForwardArgs args = {out, lse, q, k, v, shape_of(shape)};
+    int64_t HD = shape->H * shape->D, KVD = shape->KV * shape->D;
+    ForwardArgs args = {dense(out, HD), lse,           dense(q, HD),
+                        dense(k, KVD),  dense(v, KVD), shape_of(shape)};
     with_tile(shape->D, [&](auto tile) {
         using Shape = decltype(tile);
         auto kernel = attention_fwd_kernel<Shape>;

@@ -155,15 +155,16 @@ static void run_backward(const BackwardArgs &args, const fl_attn_shape *shape)
     FL_LAUNCH(dkv, dim3(tiles, (unsigned)shape->KV), ATT_THREADS, dkv_bytes, args);
 }
 
-void op_attention_bwd(float *dq, float *dk, float *dv, const float *dout, const float *out,
-                      const float *lse, const float *q, const float *k, const float *v,
-                      const fl_attn_shape *shape, float *scratch)
+void op_attention_bwd(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out, const float *lse,
+                      fl_act q, fl_act k, fl_act v, const fl_attn_shape *shape, float *scratch)
 {
-    int64_t rows = shape->T * shape->H;
+    int64_t rows = shape->T * shape->H, HD = shape->H * shape->D, KVD = shape->KV * shape->D;
     if (rows == 0) return;
     FL_LAUNCH(attention_delta_kernel, (unsigned)((rows + DELTA_ROWS - 1) / DELTA_ROWS),
-              DELTA_THREADS, 0, scratch, dout, out, rows, shape->D);
-    BackwardArgs args = {dq, dk, dv, dout, lse, scratch, q, k, v, shape_of(shape)};
+              DELTA_THREADS, 0, scratch, dense(dout, HD), dense(out, HD), rows, shape->D);
+    BackwardArgs args = {dense(dq, HD), dense(dk, KVD), dense(dv, KVD), dense(dout, HD),
+                         lse,           scratch,        dense(q, HD),   dense(k, KVD),
+                         dense(v, KVD), shape_of(shape)};
     with_tile(shape->D, [&](auto tile) { run_backward<decltype(tile)>(args, shape); });
 }
 

@@ -66,13 +66,15 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     }
 }
 
-void op_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache,
+void op_attention_decode(fl_act out, fl_act q, fl_act k_cache, fl_act v_cache,
                          const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape)
 {
     if (shape->S == 0) return;
     if (shape->D > ATT_MOST_D)
         return fail_op(FL_ERR_UNSUPPORTED, "attention heads of more than 256 elements");
-    DecodeArgs args = {out, q, k_cache, v_cache, lengths, capacity, shape_of(shape)};
+    int64_t HD = shape->H * shape->D, KVD = shape->KV * shape->D;
+    DecodeArgs args = {dense(out, HD), dense(q, HD), dense(k_cache, KVD), dense(v_cache, KVD),
+                       lengths,        capacity,     shape_of(shape)};
     FL_LAUNCH(attention_decode_kernel, dim3((unsigned)shape->S, (unsigned)shape->H), DECODE_KEYS, 0,
               args);
 }

@@ -1,4 +1,4 @@
-/* Softmax with cross-entropy over rows, in place, and argmax: a block per row. */
+/* Softmax with cross-entropy over rows, and argmax: a block per row. */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/warp.h"
 
@@ -11,10 +11,10 @@ enum { ROW_THREADS = 512 };
 
 /* The sum is taken the same way with and without grad: the same bits. */
 static __global__ void __launch_bounds__(ROW_THREADS)
-    cross_entropy_kernel(double *loss, float *logits, const int32_t *target, const float *weight,
-                         int64_t V, bool grad)
+    cross_entropy_kernel(double *loss, float *grad, const float *logits, const int32_t *target,
+                         const float *weight, int64_t V)
 {
-    float *row = logits + blockIdx.x * V;
+    const float *row = logits + blockIdx.x * V;
     int32_t at = target[blockIdx.x];
     float max = -INFINITY;
     for (int64_t v = threadIdx.x; v < V; v += ROW_THREADS)
@@ -31,7 +31,7 @@ static __global__ void __launch_bounds__(ROW_THREADS)
     double scale = (double)weight[blockIdx.x];
     float factor = (float)(scale / sum), share = (float)(scale * ((double)expf(correct) / sum - 1));
     for (int64_t v = threadIdx.x; v < V; v += ROW_THREADS)
-        row[v] = v == at ? share : expf(row[v] - max) * factor;
+        grad[blockIdx.x * V + v] = v == at ? share : expf(row[v] - max) * factor;
 }
 
 /* NaN compares false and is passed over; a row of NaN gives 0. */
@@ -50,12 +50,12 @@ static __global__ void __launch_bounds__(ROW_THREADS)
     if (threadIdx.x == 0) out[blockIdx.x] = first == INT_MAX ? 0 : first;
 }
 
-void op_cross_entropy(double *loss, float *logits, const int32_t *target, const float *weight,
-                      int64_t N, int64_t V, bool grad)
+void op_cross_entropy(double *loss, fl_act grad, const float *logits, const int32_t *target,
+                      const float *weight, int64_t N, int64_t V)
 {
     if (N > 0)
-        FL_LAUNCH(cross_entropy_kernel, (unsigned)N, ROW_THREADS, 0, loss, logits, target, weight,
-                  V, grad);
+        FL_LAUNCH(cross_entropy_kernel, (unsigned)N, ROW_THREADS, 0, loss, dense(grad, V), logits,
+                  target, weight, V);
 }
 
 void op_argmax(int32_t *out, const float *logits, int64_t N, int64_t V)

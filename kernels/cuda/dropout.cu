@@ -32,12 +32,13 @@ struct Dropout {
     const float *x;
     int64_t n;
     float p, factor;
-    uint32_t key[2], counter[2];
+    const fl_rng *rng;
     bool accumulate;
     __device__ void operator()(int64_t block) const
     {
-        Words words = philox({{(uint32_t)block, (uint32_t)(block >> 32), counter[0], counter[1]}},
-                             key[0], key[1]);
+        Words words =
+            philox({{(uint32_t)block, (uint32_t)(block >> 32), rng->counter[2], rng->counter[3]}},
+                   rng->key[0], rng->key[1]);
         for (int64_t i = 4 * block; i < 4 * block + 4 && i < n; i++) {
             float uniform = (float)(words.w[i % 4] >> 8) * 0x1p-24f;
             float kept = uniform >= p ? x[i] * factor : 0.0f;
@@ -46,17 +47,11 @@ struct Dropout {
     }
 };
 
-void op_dropout(float *out, const float *x, int64_t n, float p, const fl_rng *rng, bool accumulate)
+void op_dropout(fl_act out, fl_act x, int64_t T, int64_t C, float p, const fl_rng *rng,
+                bool accumulate)
 {
-    Dropout op = {out,
-                  x,
-                  n,
-                  p,
-                  (float)(1.0 / (1.0 - (double)p)),
-                  {rng->key[0], rng->key[1]},
-                  {rng->counter[2], rng->counter[3]},
-                  accumulate};
-    each((n + 3) / 4, op);
+    float factor = (float)(1.0 / (1.0 - (double)p));
+    each((T * C + 3) / 4, Dropout{dense(out, C), dense(x, C), T * C, p, factor, rng, accumulate});
 }
 
 } // namespace FL_DEVICE

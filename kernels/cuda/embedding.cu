@@ -59,4 +59,9 @@ void op_scatter_add_rows(float *x, const float *in, const int32_t *rows, int64_t
     each(N * C, ScatterAdd{x, in, rows, C});
 }
 
+void op_copy_rows(fl_act to, fl_act from, int64_t T, int64_t C)
+{
+    op_copy(dense(to, C), dense(from, C), (size_t)(T * C) * sizeof(float));
+}
+
 } // namespace FL_DEVICE

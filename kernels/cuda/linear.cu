@@ -100,6 +100,12 @@ size_t weight_scratch(const fl_scratch_need *need)
     return (size_t)(need->matrix < most ? need->matrix : most) * fl_dtype_size(compute);
 }
 
+/* Activations are fp32 also where products round their operands. */
+fl_dtype op_act_dtype()
+{
+    return FL_F32;
+}
+
 /* x[count] as the product takes it. */
 static const void *operand(const float *x, int64_t count, scratch_use use)
 {
@@ -141,10 +147,13 @@ static Rows take_rows(const fl_weight *w, int64_t begin, int64_t step)
     return {begin, count, out};
 }
 
-void op_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate)
+void op_linear_fwd(fl_act y_out, fl_act x, const fl_weight *w, int64_t T, fl_act add)
 {
     if (T == 0) return;
-    const void *left = operand(x, T * w->cols, SCRATCH_LEFT);
+    float *y = dense(y_out, w->rows);
+    bool accumulate = add.data != nullptr;
+    if (accumulate && add.data != y_out.data) op_copy_rows(y_out, add, T, w->rows);
+    const void *left = operand(dense(x, w->cols), T * w->cols, SCRATCH_LEFT);
     int64_t step = rows_at_a_time(w);
     for (int64_t begin = 0; begin < w->rows; begin += step) {
         Rows rows = take_rows(w, begin, step);
@@ -154,10 +163,11 @@ void op_linear_fwd(float *y, const float *x, const fl_weight *w, int64_t T, bool
     if (w->bias) each(T * w->rows, AddBias{y, w->bias, w->rows});
 }
 
-void op_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate)
+void op_linear_bwd(fl_act dx_out, fl_act dy, const fl_weight *w, int64_t T, bool accumulate)
 {
     if (T == 0) return;
-    const void *left = operand(dy, T * w->rows, SCRATCH_LEFT);
+    float *dx = dense(dx_out, w->cols);
+    const void *left = operand(dense(dy, w->rows), T * w->rows, SCRATCH_LEFT);
     size_t size = fl_dtype_size(compute);
     int64_t step = rows_at_a_time(w);
     for (int64_t begin = 0; begin < w->rows; begin += step) {
@@ -168,13 +178,15 @@ void op_linear_bwd(float *dx, const float *dy, const fl_weight *w, int64_t T, bo
     }
 }
 
-void op_gemm(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
-             bool trans_a, bool trans_b, float alpha, float beta)
+void op_gemm(fl_act c_out, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
+             bool trans_b, float alpha, float beta)
 {
     if (M == 0 || N == 0) return;
+    float *c = dense(c_out, N);
     if (K == 0 && beta == 0.0f) return op_zero(c, (size_t)(M * N) * sizeof *c);
     if (K == 0) return op_scale(c, beta, M * N);
-    const void *left = operand(a, M * K, SCRATCH_LEFT), *right = operand(b, K * N, SCRATCH_RIGHT);
+    const void *left = operand(dense(a, trans_a ? M : K), M * K, SCRATCH_LEFT);
+    const void *right = operand(dense(b, trans_b ? K : N), K * N, SCRATCH_RIGHT);
     multiply({left, trans_a ? M : K, trans_a}, {right, trans_b ? K : N, trans_b}, c, N, {M, N, K},
              alpha, beta);
 }

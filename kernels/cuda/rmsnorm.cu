@@ -54,18 +54,20 @@ static __global__ void __launch_bounds__(NORM_THREADS)
         dx[t * C + c] += rstd * (w[c] * dout[c] - x[c] * slope);
 }
 
-void op_rmsnorm_fwd(float *out, float *rstd, const float *x, const float *w, int64_t T, int64_t C,
-                    float eps)
+void op_rmsnorm_fwd(fl_act out, float *rstd, fl_act x, const float *w, int64_t T, int64_t G,
+                    int64_t C, float eps)
 {
     if (T > 0)
-        FL_LAUNCH(rmsnorm_fwd_kernel, norm_grid(T), NORM_THREADS, 0, out, rstd, x, w, T, C, eps);
+        FL_LAUNCH(rmsnorm_fwd_kernel, norm_grid(T * G), NORM_THREADS, 0, dense(out, G * C), rstd,
+                  dense(x, G * C), w, T * G, C, eps);
 }
 
-void op_rmsnorm_bwd(float *dx, const float *dout, const float *x, const float *w, const float *rstd,
-                    int64_t T, int64_t C)
+void op_rmsnorm_bwd(fl_act dx, fl_act dout, fl_act x, const float *w, const float *rstd, int64_t T,
+                    int64_t G, int64_t C)
 {
     if (T > 0)
-        FL_LAUNCH(rmsnorm_bwd_kernel, norm_grid(T), NORM_THREADS, 0, dx, dout, x, w, rstd, T, C);
+        FL_LAUNCH(rmsnorm_bwd_kernel, norm_grid(T * G), NORM_THREADS, 0, dense(dx, G * C),
+                  dense(dout, G * C), dense(x, G * C), w, rstd, T * G, C);
 }
 
 } // namespace FL_DEVICE

@@ -23,11 +23,11 @@ struct Rope {
     }
 };
 
-void op_rope(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
+void op_rope(fl_act x, const int32_t *pos, const float *cos_table, const float *sin_table,
              int64_t T, int64_t heads, int64_t D, bool inverse)
 {
-    each(T * heads * (D / 2),
-         Rope{x, pos, cos_table, sin_table, heads, D / 2, inverse ? -1.0f : 1.0f});
+    each(T * heads * (D / 2), Rope{dense(x, heads * D), pos, cos_table, sin_table, heads, D / 2,
+                                   inverse ? -1.0f : 1.0f});
 }
 
 } // namespace FL_DEVICE

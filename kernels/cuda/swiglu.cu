@@ -100,9 +100,9 @@ template <class Gate> struct GatedBackward {
     }
 };
 
-void op_add(float *y, const float *x, int64_t n)
+void op_add(fl_act y, fl_act x, int64_t T, int64_t C)
 {
-    each(n, Add{y, x});
+    each(T * C, Add{dense(y, C), dense(x, C)});
 }
 
 void op_scale(float *x, float factor, int64_t n)
@@ -120,31 +120,33 @@ void op_softcap_fwd(float *x, float cap, int64_t n)
     each(n, Softcap{x, cap});
 }
 
-void op_softcap_bwd(float *d, const float *y, float cap, int64_t n)
+void op_softcap_bwd(fl_act d, const float *y, float cap, int64_t T, int64_t C)
 {
-    each(n, SoftcapBackward{d, y, cap});
+    each(T * C, SoftcapBackward{dense(d, C), y, cap});
 }
 
-void op_swiglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+void op_swiglu_fwd(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F)
 {
-    each(n, GatedForward<Silu>{out, gate, up});
+    each(T * F, GatedForward<Silu>{dense(out, F), dense(gate, F), dense(up, F)});
 }
 
-void op_swiglu_bwd(float *dgate, float *dup, const float *dout, const float *gate, const float *up,
-                   int64_t n)
+void op_swiglu_bwd(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                   int64_t F)
 {
-    each(n, GatedBackward<Silu>{dgate, dup, dout, gate, up});
+    each(T * F, GatedBackward<Silu>{dense(dgate, F), dense(dup, F), dense(dout, F), dense(gate, F),
+                                    dense(up, F)});
 }
 
-void op_geglu_fwd(float *out, const float *gate, const float *up, int64_t n)
+void op_geglu_fwd(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F)
 {
-    each(n, GatedForward<Gelu>{out, gate, up});
+    each(T * F, GatedForward<Gelu>{dense(out, F), dense(gate, F), dense(up, F)});
 }
 
-void op_geglu_bwd(float *dgate, float *dup, const float *dout, const float *gate, const float *up,
-                  int64_t n)
+void op_geglu_bwd(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                  int64_t F)
 {
-    each(n, GatedBackward<Gelu>{dgate, dup, dout, gate, up});
+    each(T * F, GatedBackward<Gelu>{dense(dgate, F), dense(dup, F), dense(dout, F), dense(gate, F),
+                                    dense(up, F)});
 }
 
 } // namespace FL_DEVICE

@@ -100,7 +100,7 @@ static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t ex
     out->base = base.own;
     if (in->eval_items == 0) return;
     int64_t batch = min64(in->eval->eval_batch, in->train.batch_size);
-    out->cache = fl_generator_plan_bytes(in->model, batch, answered);
+    out->cache = fl_generator_plan_bytes(in->model, in->ops, batch, answered);
 }
 
 /* What lies on a device: all weights of the files, in buffers of their own. */

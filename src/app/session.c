@@ -137,7 +137,7 @@ fl_status fl_session_describe(const fl_session *s, int64_t num_sequences, int64_
     FL_INFO(
         "memory    activations %.1f MB, key/value cache %.1f MB for %lld sequences of %lld tokens",
         megabytes(fl_decoder_plan_total(&plan)),
-        megabytes(fl_generator_plan_bytes(config, num_sequences, capacity)),
+        megabytes(fl_generator_plan_bytes(config, s->model->ops, num_sequences, capacity)),
         (long long)num_sequences, (long long)capacity);
     return FL_OK;
 }

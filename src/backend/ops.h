@@ -3,9 +3,10 @@
  *
  * Shapes, outermost first: T tokens of the packed batch, C hidden size, H query heads, KV key/value
  * heads, D head size, F feed-forward size, V vocabulary, N rows, R LoRA rank, S sequences.
- * All activations are fp32 and contiguous; buffers live where the backend's alloc puts them.
- * Counts are int64_t.  Arguments do not alias unless a line says so.
- * "overwrite": the old content is not read; "accumulate": added to the old content.
+ * Buffers live where the backend's alloc puts them.  `float *` is contiguous fp32; fl_act is a
+ * matrix with a type and a row stride of its own.  Counts are int64_t.  Arguments do not alias
+ * unless a line says so. "overwrite": the old content is not read; "accumulate": added to the old
+ * content.
  *
  * Determinism: every output element is computed in an order that depends on the shapes only, not on
  * the number of threads and not on the other rows of the batch unless the formula says so.  In
@@ -19,51 +20,10 @@
 #define FL_BACKEND_OPS_H
 
 #include "backend/device.h"
+#include "backend/types.h"
 #include "base/rng.h"
-#include "tensor/quant.h"
 
-/* Backend memory is what `alloc` gives.  Callers touch it through the table alone, also where it
- * happens to be the host's: other devices have memory of their own.  All pointers of ops are
- * backend memory, those inside fl_weight, fl_quant and fl_attn_shape too; the structs themselves
- * are read by the host. */
-
-/* A frozen matrix [rows, cols], as stored: y = x W^T maps cols -> rows, as in Hugging Face files.
- * dtype F32, F16 or BF16, or int8 or NF4; the GEMM widens while it packs panels, there is no
- * widened copy. */
-typedef struct fl_weight {
-    const void *data; /* backend memory, or with host_memory a read-only file map, aligned to its
-                         element */
-    fl_dtype dtype;
-    const fl_quant *quant; /* not NULL: data and dtype are not read, and the matrix begins at
-                              element `first` of the quantised one, which has as many columns */
-    int64_t first;
-    int64_t rows, cols;
-    const float *bias; /* [rows], added by linear_fwd; NULL: none */
-} fl_weight;
-
-/* A packed batch for attention: sequence s has the tokens cu[s] <= t < cu[s+1]; empty sequences are
- * allowed.  cu[0] = 0, cu[S] = T. */
-typedef struct fl_attn_shape {
-    const int32_t *cu; /* [S+1] */
-    int64_t S, T;
-    int64_t H, KV, D; /* H is a multiple of KV; query head h reads key/value head h / (H / KV) */
-    float scale;      /* 1/sqrt(D) as a rule */
-    float softcap;    /* score = softcap * tanh(scale q k / softcap); 0: score = scale q k */
-    int64_t window;   /* a query sees the last `window` keys, its own included; 0: all before it */
-    const int32_t *prefix; /* [S] sequence s continues sequence prefix[s]: its tokens also see all
-                              of that one's, as if they stood in front of it; -1: it does not.
-                              What continues a sequence follows it directly, and nothing
-                              continues that.  NULL: no sequence continues another */
-} fl_attn_shape;
-
-/* AdamW in the form of the reference (bias correction outside, eps not corrected):
- * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
- * p -= lr * sqrt(1-b2^step)/(1-b1^step) * m / (sqrt(v) + eps);  p -= lr * weight_decay * p. */
-typedef struct fl_adamw {
-    double lr, beta1, beta2, eps, weight_decay;
-    double grad_scale; /* g is multiplied by this first (clipping and averaging) */
-    int64_t step;      /* counted from 1 */
-} fl_adamw;
+typedef struct fl_linears fl_linears; /* backend/linears.h */
 
 typedef struct fl_backend_ops {
     const char *name;
@@ -97,6 +57,9 @@ typedef struct fl_backend_ops {
      * again from its beginning, and its key is never recorded again.  A body inside a body belongs
      * to it. */
     void (*replay)(const fl_replay_key *key, void (*body)(void *context), void *context);
+    /* What activations that enter products are kept in: F32, or BF16 where set_compute was given
+     * that and the backend has its kernels for it.  Before `open` too. */
+    fl_dtype (*act_dtype)(void);
 
     /* -- memory (required) -------------------------------------------------------------------- */
     fl_status (*alloc)(void *out, size_t bytes); /* zeroed, aligned to 64 */
@@ -127,81 +90,93 @@ typedef struct fl_backend_ops {
     /* x[rows[n], :] += in[n, :]; rows are distinct.  accumulate */
     void (*scatter_add_rows)(float *x, const float *in, const int32_t *rows, int64_t N, int64_t C);
 
-    /* -- normalisation ------------------------------------------------------------------------ */
-    /* rstd[t] = 1/sqrt(mean_c x[t,c]^2 + eps);  out[t,c] = x[t,c] * rstd[t] * w[c].  out may alias
-     * x.  The mean is accumulated in double.  overwrite.  rstd may be NULL. */
-    void (*rmsnorm_fwd)(float *out, float *rstd, const float *x, const float *w, int64_t T,
-                        int64_t C, float eps);
-    /* dx[t,:] += rstd * (w*dout - x * rstd^2 * mean_c(w*dout*x)).  accumulate; dx may not alias.
-     * No gradient for w: the base is frozen. */
-    void (*rmsnorm_bwd)(float *dx, const float *dout, const float *x, const float *w,
-                        const float *rstd, int64_t T, int64_t C);
+    /* to[t,c] = from[t,c] for T rows of C elements.  overwrite */
+    void (*copy_rows)(fl_act to, fl_act from, int64_t T, int64_t C);
 
-    /* -- matrix products ---------------------------------------------------------------------- */
-    /* y[T,rows] = x[T,cols] W^T + bias (+ y when accumulate). */
-    void (*linear_fwd)(float *y, const float *x, const fl_weight *w, int64_t T, bool accumulate);
+    /* -- normalisation ------------------------------------------------------------------------ */
+    /* A row of x[T, G*C] holds G groups (heads) that are normalised one by one; as a rule G = 1.
+     * rstd[t,g] = 1/sqrt(mean_c x[t,g,c]^2 + eps);  out[t,g,c] = x[t,g,c] * rstd[t,g] * w[c].  out
+     * may alias x where they have the same type and stride; types may differ.  The mean is
+     * accumulated in double.  overwrite.  rstd may be NULL. */
+    void (*rmsnorm_fwd)(fl_act out, float *rstd, fl_act x, const float *w, int64_t T, int64_t G,
+                        int64_t C, float eps);
+    /* dx[t,g,:] += rstd * (w*dout - x * rstd^2 * mean_c(w*dout*x)).  accumulate; dx may not alias;
+     * types may differ.  No gradient for w: the base is frozen. */
+    void (*rmsnorm_bwd)(fl_act dx, fl_act dout, fl_act x, const float *w, const float *rstd,
+                        int64_t T, int64_t G, int64_t C);
+
+    /* -- matrix products: the types of their fl_act may differ -------------------------------- */
+    /* y[T,rows] = x[T,cols] W^T + bias + add[T,rows]; add.data NULL: nothing, add may be y. */
+    void (*linear_fwd)(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add);
     /* dx[T,cols] = dy[T,rows] W (+ dx when accumulate). */
-    void (*linear_bwd)(float *dx, const float *dy, const fl_weight *w, int64_t T, bool accumulate);
-    /* General fp32 product, row-major: C[M,N] = alpha * op(A) op(B) + beta * C, where op(A) is
-     * [M,K]: A is stored [M,K] (trans_a false) or [K,M] (true); B is [K,N] or [N,K]. For LoRA. */
-    void (*gemm)(float *c, const float *a, const float *b, int64_t M, int64_t N, int64_t K,
-                 bool trans_a, bool trans_b, float alpha, float beta);
+    void (*linear_bwd)(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
+    /* General product, row-major: C[M,N] = alpha * op(A) op(B) + beta * C, where op(A) is
+     * [M,K]: A is stored [M,K] (trans_a false) or [K,M] (true); B is [K,N] or [N,K]. */
+    void (*gemm)(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
+                 bool trans_b, float alpha, float beta);
+    /* Linears with one input, their LoRA and all; optional, NULL: made of the ops above.  See
+     * backend/linears.h, which also has what callers call. */
+    void (*linears_fwd)(const fl_linears *group, fl_act x, int64_t T);
+    void (*linears_bwd)(const fl_linears *group, fl_act dx, fl_act x, int64_t T, bool accumulate);
 
     /* -- element-wise ------------------------------------------------------------------------- */
-    /* y[i] += x[i] */
-    void (*add)(float *y, const float *x, int64_t n);
+    /* y[t,c] += x[t,c], T rows of C; types may differ */
+    void (*add)(fl_act y, fl_act x, int64_t T, int64_t C);
     /* x[i] *= factor */
     void (*scale)(float *x, float factor, int64_t n);
     /* x[i] = cap * tanh(x[i] / cap); cap > 0 */
     void (*softcap_fwd)(float *x, float cap, int64_t n);
-    /* d[i] *= 1 - (y[i] / cap)^2, y what softcap_fwd left */
-    void (*softcap_bwd)(float *d, const float *y, float cap, int64_t n);
+    /* d[t,c] *= 1 - (y[t,c] / cap)^2, y[T,C] what softcap_fwd left */
+    void (*softcap_bwd)(fl_act d, const float *y, float cap, int64_t T, int64_t C);
     /* y[i] += a * x[i], the product unrounded or rounded to fp32 */
     void (*axpy)(float *y, const float *x, float a, int64_t n);
-    /* out[i] = keep(i) ? x[i] / (1-p) : 0, keep(i) = word (i mod 4) of block i/4 of the stream
-     * `rng`, taken as uniform [0,1) with 24 bits, is >= p.  out may alias x.  accumulate: += */
-    void (*dropout)(float *out, const float *x, int64_t n, float p, const fl_rng *rng,
+    /* out[t,c] = keep(i) ? x[t,c] / (1-p) : 0 with i = t*C + c; keep(i) = word (i mod 4) of block
+     * i/4 of the stream *rng (in backend memory), taken as uniform [0,1) with 24 bits, is >= p.
+     * out may alias x.  accumulate: +=; then types may differ.  C is a multiple of 4, or both have
+     * rows without gaps. */
+    void (*dropout)(fl_act out, fl_act x, int64_t T, int64_t C, float p, const fl_rng *rng,
                     bool accumulate);
-    /* out = silu(gate) * up, silu(z) = z / (1 + exp(-z)).  n elements; out may alias gate. */
-    void (*swiglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
+    /* out = silu(gate) * up, silu(z) = z / (1 + exp(-z)).  [T,F]; out may alias gate. */
+    void (*swiglu_fwd)(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F);
     /* dgate = dout * up * silu'(gate); dup = dout * silu(gate).  dgate may alias gate, dup may
      * alias up, dgate or dup may alias dout.  overwrite */
-    void (*swiglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
-                       const float *up, int64_t n);
+    void (*swiglu_bwd)(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                       int64_t F);
     /* The same with gelu(z) = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) for silu: the form that
      * Hugging Face calls gelu_pytorch_tanh. */
-    void (*geglu_fwd)(float *out, const float *gate, const float *up, int64_t n);
-    void (*geglu_bwd)(float *dgate, float *dup, const float *dout, const float *gate,
-                      const float *up, int64_t n);
+    void (*geglu_fwd)(fl_act out, fl_act gate, fl_act up, int64_t T, int64_t F);
+    void (*geglu_bwd)(fl_act dgate, fl_act dup, fl_act dout, fl_act gate, fl_act up, int64_t T,
+                      int64_t F);
 
     /* -- attention ---------------------------------------------------------------------------- */
-    /* Rotates pairs (i, i + D/2) of each head of x[T,heads,D] in place by the angle
+    /* Rotates pairs (i, i + D/2) of each head of x[T, heads*D] in place by the angle
      * pos[t] * inv_freq[i]; inverse = true turns back (the backward pass).  cos and sin are taken
      * from the tables cos_table, sin_table [max_pos, D/2] (row pos[t]). */
-    void (*rope)(float *x, const int32_t *pos, const float *cos_table, const float *sin_table,
+    void (*rope)(fl_act x, const int32_t *pos, const float *cos_table, const float *sin_table,
                  int64_t T, int64_t heads, int64_t D, bool inverse);
-    /* Causal attention inside each sequence.  q[T,H,D], k,v[T,KV,D], out[T,H,D];
+    /* Causal attention inside each sequence.  q[T, H*D], k,v[T, KV*D], out[T, H*D];
      * lse[T,H] = log sum_j exp(score) is kept for the backward pass.  overwrite */
-    void (*attention_fwd)(float *out, float *lse, const float *q, const float *k, const float *v,
+    void (*attention_fwd)(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                           const fl_attn_shape *shape);
     /* dq, dk, dv from dout; scores are recomputed from lse.  overwrite.
      * scratch: attention_bwd_scratch(shape) floats of backend memory; NULL when that is 0. */
-    void (*attention_bwd)(float *dq, float *dk, float *dv, const float *dout, const float *out,
-                          const float *lse, const float *q, const float *k, const float *v,
+    void (*attention_bwd)(fl_act dq, fl_act dk, fl_act dv, fl_act dout, fl_act out,
+                          const float *lse, fl_act q, fl_act k, fl_act v,
                           const fl_attn_shape *shape, float *scratch);
     int64_t (*attention_bwd_scratch)(const fl_attn_shape *shape);
-    /* One new token per sequence against a cache.  q[S,H,D]; cache k,v[S,capacity,KV,D] holds
-     * lengths[s] entries, the new one included.  out[S,H,D].  cu and T of the shape are not read.
-     * overwrite */
-    void (*attention_decode)(float *out, const float *q, const float *k_cache, const float *v_cache,
+    /* One new token per sequence against a cache.  q[S, H*D]; cache k,v[S * capacity, KV*D]: rows
+     * s * capacity .. hold lengths[s] entries, the new one included.  out[S, H*D].  cu and T of the
+     * shape are not read.  overwrite */
+    void (*attention_decode)(fl_act out, fl_act q, fl_act k_cache, fl_act v_cache,
                              const int32_t *lengths, int64_t capacity, const fl_attn_shape *shape);
 
     /* -- loss --------------------------------------------------------------------------------- */
-    /* In place on logits[N,V]: loss[n] = logsumexp(logits[n]) - logits[n,target[n]], and when grad
-     * is true logits[n,v] becomes weight[n] * (softmax(logits[n])[v] - [v == target[n]]).
-     * Accumulated in double per row.  weight may be NULL when grad is false. */
-    void (*cross_entropy)(double *loss, float *logits, const int32_t *target, const float *weight,
-                          int64_t N, int64_t V, bool grad);
+    /* loss[n] = logsumexp(logits[n]) - logits[n,target[n]] of logits[N,V], and unless grad.data is
+     * NULL grad[n,v] = weight[n] * (softmax(logits[n])[v] - [v == target[n]]).  grad may take the
+     * place of the logits: in fp32 with stride V, in bf16 with stride 2V at the same address.
+     * Accumulated in double per row.  weight may be NULL without grad. */
+    void (*cross_entropy)(double *loss, fl_act grad, const float *logits, const int32_t *target,
+                          const float *weight, int64_t N, int64_t V);
     /* out[n] = the smallest index of the largest logits[n,:] */
     void (*argmax)(int32_t *out, const float *logits, int64_t N, int64_t V);
 

@@ -21,6 +21,10 @@ static void place_slots(fl_decoder *d, const int64_t *side_rank)
             else
                 slot[m].r = (int)holder == m ? *side_rank++ : slot[holder].r;
             slot[m].scale = fl_lora_scale(&d->lora, l, holder);
+            slot[m].shares_a = (int)holder != m;
+            slot[m].stream = l * FL_NUM_MODULES + (int)holder;
+            if (side_rank) slot[m].t = d->side_t;
+            slot[m].t.stride = slot[m].r;
             size_t R = (size_t)slot[m].r;
             fl_module_shape((fl_module)m, c, &rows, &cols);
             if ((int)holder == m) {
@@ -43,7 +47,24 @@ static fl_status prepare(fl_decoder *d)
     fl_decoder_plan plan = fl_decoder_layout(d, NULL);
     FL_TRY(d->ops->alloc(&d->block, fl_decoder_plan_total(&plan)));
     fl_decoder_layout(d, d->block);
+    if (d->streams)
+        FL_TRY(fl_arena_alloc(d->arena, &d->host_streams, (size_t)fl_decoder_streams(d),
+                              sizeof *d->host_streams));
+    d->adapters = (fl_adapters){.clients = 1,
+                                .first = d->client_first,
+                                .host_first = d->host_first,
+                                .factor = d->client_factor,
+                                .host_factor = &d->host_factor,
+                                .stride = fl_lora_count(&d->lora, &d->model->config),
+                                .dropout = d->lora.dropout,
+                                .num_streams = fl_decoder_streams(d)};
+    fl_decoder_scale(d, 1);
     return FL_OK;
+}
+
+int64_t fl_decoder_streams(const fl_decoder *d)
+{
+    return d->model->config.num_layers * FL_NUM_MODULES;
 }
 
 fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lora_config *lora,
@@ -51,8 +72,7 @@ fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lo
 {
     fl_decoder *d;
     FL_TRY(fl_alloc(&d, 1, sizeof *d));
-    *d = (fl_decoder){
-        .model = model, .ops = model->ops, .lora = *lora, .limits = *limits, .factor = 1};
+    *d = (fl_decoder){.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
     fl_status status = prepare(d);
     if (status != FL_OK) {
         fl_decoder_destroy(d);
@@ -105,7 +125,7 @@ size_t fl_decoder_plan_total(const fl_decoder_plan *plan)
 
 void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
 {
-    d->adapter = weights;
+    d->adapters.weights = weights;
 }
 
 void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank)
@@ -117,12 +137,13 @@ void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank
 
 void fl_decoder_scale(fl_decoder *d, double factor)
 {
-    d->factor = factor;
+    d->host_factor = factor;
+    d->ops->copy_in(d->client_factor, &factor, sizeof factor);
 }
 
 void fl_decoder_freeze(fl_decoder *d, unsigned factors)
 {
-    d->frozen = factors;
+    d->adapters.frozen = factors;
 }
 
 /* What continues a sequence follows it directly, and nothing continues that. */
@@ -157,6 +178,9 @@ fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
                  (long long)d->model->positions);
     }
     size_t T = (size_t)tokens->T;
+    d->adapters.streams = NULL;
+    d->host_first[1] = (int32_t)tokens->T;
+    d->ops->copy_in(d->client_first, d->host_first, sizeof d->host_first);
     d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
     d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
     d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
@@ -196,18 +220,19 @@ static void loss_chunk(fl_decoder *d, int64_t begin, int64_t n, bool grad)
 {
     const fl_backend_ops *ops = d->ops;
     const fl_model *m = d->model;
-    int64_t C = m->config.hidden_size;
+    int64_t C = m->config.hidden_size, V = m->config.vocab_size;
     float cap = m->config.final_softcap;
-    size_t logits_bytes = (size_t)(n * m->config.vocab_size) * sizeof(float);
+    fl_act slope = grad ? fl_f32(d->logits, V) : (fl_act){0}, rows_dx = fl_f32(d->rows_dx, C);
     fl_decoder_head(d, d->loss_rows + begin, n);
-    if (grad && cap > 0) ops->copy(d->capped, d->logits, logits_bytes);
-    ops->cross_entropy(d->rows_loss, d->logits, d->targets + begin, d->weights + begin, n,
-                       m->config.vocab_size, grad);
+    if (grad && cap > 0) ops->copy(d->capped, d->logits, (size_t)(n * V) * sizeof(float));
+    ops->cross_entropy(d->rows_loss, slope, d->logits, d->targets + begin, d->weights + begin, n,
+                       V);
     if (!grad) return;
-    if (cap > 0) ops->softcap_bwd(d->logits, d->capped, cap, n * m->config.vocab_size);
-    ops->linear_bwd(d->rows_norm, d->logits, &m->head, n, false);
+    if (cap > 0) ops->softcap_bwd(slope, d->capped, cap, n, V);
+    ops->linear_bwd(d->rows_norm, slope, &m->head, n, false);
     ops->zero(d->rows_dx, (size_t)(n * C) * sizeof(float));
-    ops->rmsnorm_bwd(d->rows_dx, d->rows_norm, d->rows_x, m->final_norm, d->rows_rstd, n, C);
+    ops->rmsnorm_bwd(rows_dx, d->rows_norm, fl_f32(d->rows_x, C), m->final_norm, d->rows_rstd, n, 1,
+                     C);
     ops->scatter_add_rows(d->dx, d->rows_dx, d->loss_rows + begin, n, C);
 }
 
@@ -237,15 +262,34 @@ static void add_weighted(void *context, int64_t begin, const double *losses, int
         total->sum += (double)total->weights[begin + i] * losses[i];
 }
 
+/* A stream for every linear, or none without keys. */
+static void set_dropout(fl_decoder *d, const fl_dropout_keys *keys)
+{
+    int64_t count = fl_decoder_streams(d);
+    d->adapters.streams = keys && d->streams ? d->streams : NULL;
+    if (!d->adapters.streams) return;
+    for (int64_t i = 0; i < count; i++)
+        d->host_streams[i] = fl_rng_make(keys->seed, FL_PURPOSE_DROPOUT, keys->round, keys->client,
+                                         keys->step, (uint64_t)i);
+    d->ops->copy_in(d->streams, d->host_streams, (size_t)count * sizeof *d->streams);
+}
+
 /* Loads a batch and runs the layers. */
 static fl_status begin(fl_decoder *d, const fl_tokens_view *tokens, const fl_targets_view *targets,
                        const fl_dropout_keys *keys)
 {
     FL_TRY(fl_decoder_load_tokens(d, tokens));
     FL_TRY(load_targets(d, targets));
-    d->keys = keys && d->lora.dropout > 0 ? keys : NULL;
+    set_dropout(d, keys);
     fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
     return FL_OK;
+}
+
+static void backward_layers(fl_decoder *d, float *grads)
+{
+    d->adapters.grads = grads;
+    fl_decoder_backward_layers(d);
+    d->adapters.grads = NULL;
 }
 
 static void clear_dx(fl_decoder *d)
@@ -257,15 +301,14 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
                           const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
                           float *grads)
 {
-    FL_ASSERT(!grads || (d->limits.backward && d->adapter));
+    FL_ASSERT(!grads || (d->limits.backward && d->adapters.weights));
     *loss = 0;
     if (targets->N == 0) return FL_OK;
     FL_TRY(begin(d, tokens, targets, keys));
     if (grads) clear_dx(d);
     weighted_sum total = {.weights = targets->weights};
     all_losses(d, targets->N, grads != NULL, add_weighted, &total);
-    if (grads) fl_decoder_backward_layers(d, grads);
-    d->keys = NULL;
+    if (grads) backward_layers(d, grads);
     *loss = total.sum;
     return d->ops->status();
 }
@@ -299,13 +342,12 @@ static void no_losses(void *context, int64_t begin, const double *losses, int64_
 
 void fl_decoder_backward(fl_decoder *d, const float *weights, float *grads)
 {
-    FL_ASSERT(d->limits.backward && d->adapter);
+    FL_ASSERT(d->limits.backward && d->adapters.weights);
     if (d->num_targets == 0) return;
     d->ops->copy_in(d->weights, weights, (size_t)d->num_targets * sizeof *weights);
     clear_dx(d);
     all_losses(d, d->num_targets, true, no_losses, NULL);
-    fl_decoder_backward_layers(d, grads);
-    d->keys = NULL;
+    backward_layers(d, grads);
 }
 
 fl_status fl_decoder_logits(fl_decoder *d, const fl_tokens_view *tokens, const int32_t *rows,

@@ -99,7 +99,7 @@ fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,
 /* The two halves of fl_decoder_loss, for a loss whose weights depend on the nll: the layers run
  * once, only the head's logits are computed a second time.  fl_decoder_forward is fl_decoder_nll
  * with dropout; fl_decoder_backward, the next call on this decoder, adds the gradient of
- * sum_n weights[n] * nll[n] to grads.  keys must still be there then. */
+ * sum_n weights[n] * nll[n] to grads. */
 fl_status fl_decoder_forward(fl_decoder *decoder, const fl_tokens_view *tokens,
                              const fl_targets_view *targets, const fl_dropout_keys *keys,
                              double *nll);

@@ -2,60 +2,30 @@
  * families add is read from the model's config and from the norms that are there. */
 #include "model/decoder_internal.h"
 
-fl_rng fl_decoder_dropout_stream(const fl_decoder *d, int64_t layer, fl_module module)
+fl_linears fl_decoder_linears(fl_decoder *d, int64_t layer, fl_module module, int count)
 {
-    const fl_dropout_keys *keys = d->keys;
-    return fl_rng_make(keys->seed, FL_PURPOSE_DROPOUT, keys->round, keys->client, keys->step,
-                       (uint64_t)(layer * FL_NUM_MODULES +
-                                  (int64_t)d->model->config.family->linear[module].holder));
+    fl_layer_state *s = &d->layers[layer];
+    fl_linears group = {.count = count,
+                        .adapters = d->adapters.weights ? &d->adapters : NULL,
+                        .side = d->side,
+                        .dropped = d->dropped,
+                        .dt = d->dt};
+    for (int i = 0; i < count; i++) {
+        int m = (int)module + i;
+        group.w[i] = &d->model->layers[layer].linear[m];
+        group.slot[i] = &s->slot[m];
+        group.side_slot[i] = &s->side[m];
+    }
+    return group;
 }
 
-/* y += (x A^T) B^T of the base's change */
-static void add_side(fl_decoder *d, const fl_lora_slot *side, const fl_weight *w, float *y,
-                     const float *x)
-{
-    int64_t T = d->shape.T, R = side->r;
-    if (!d->side || R == 0) return;
-    d->ops->gemm(d->side_t, x, d->side + side->a, T, R, w->cols, false, true, 1.0f, 0.0f);
-    d->ops->gemm(y, d->side_t, d->side + side->b, T, w->rows, R, false, true, 1.0f, 1.0f);
-}
-
-float fl_decoder_lora_scale(const fl_decoder *d, const fl_lora_slot *slot)
-{
-    return d->factor == 1 ? slot->scale : (float)(d->factor * (double)slot->scale);
-}
-
-void fl_decoder_linear(fl_decoder *d, int64_t layer, fl_module module, float *y, const float *x,
-                       bool accumulate)
-{
-    const fl_backend_ops *ops = d->ops;
-    const fl_weight *w = &d->model->layers[layer].linear[module];
-    int64_t T = d->shape.T;
-    ops->linear_fwd(y, x, w, T, accumulate);
-    if (!d->adapter || !d->lora.target[module]) return;
-    fl_lora_slot *slot = &d->layers[layer].slot[module];
-    int64_t R = slot->r;
-    add_side(d, &d->layers[layer].side[module], w, y, x);
-    if (d->model->config.family->linear[module].holder == module) {
-        if (d->keys) {
-            fl_rng stream = fl_decoder_dropout_stream(d, layer, module);
-            ops->dropout(d->dropped, x, T * w->cols, d->lora.dropout, &stream, false);
-            x = d->dropped;
-        }
-        ops->gemm(slot->t, x, d->adapter + slot->a, T, R, w->cols, false, true, 1.0f, 0.0f);
-    } /* else the holder, which came first, has left x A^T in the t they share */
-    ops->gemm(y, slot->t, d->adapter + slot->b, T, w->rows, R, false, true,
-              fl_decoder_lora_scale(d, slot), 1.0f);
-}
-
-void fl_decoder_activate(fl_decoder *d, float *out, const float *gate, const float *up)
+void fl_decoder_activate(fl_decoder *d, fl_act out, fl_act gate, fl_act up)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t n = d->shape.T * c->intermediate_size;
     if (c->family->activation == FL_GELU_TANH)
-        d->ops->geglu_fwd(out, gate, up, n);
+        d->ops->geglu_fwd(out, gate, up, d->shape.T, c->intermediate_size);
     else
-        d->ops->swiglu_fwd(out, gate, up, n);
+        d->ops->swiglu_fwd(out, gate, up, d->shape.T, c->intermediate_size);
 }
 
 void fl_decoder_attend_packed(fl_decoder *d, int64_t l, void *context)
@@ -66,31 +36,42 @@ void fl_decoder_attend_packed(fl_decoder *d, int64_t l, void *context)
     d->ops->attention_fwd(s->att, s->lse, s->q, s->k, s->v, &d->shape);
 }
 
-/* out[T, heads*D] = the linear of the normalised input, through the norm of each head if any. */
-static void project_heads(fl_decoder *d, int64_t l, fl_module module, fl_norm norm, float *out)
+/* q, k and v of the normalised input; where heads have a norm, through what stands before it. */
+static void project_heads(fl_decoder *d, int64_t l)
 {
     const fl_model_config *c = &d->model->config;
     const fl_layer_state *s = &d->layers[l];
-    const float *w = d->model->layers[l].norm[norm];
-    fl_decoder_linear(d, l, module, w ? s->before[norm] : out, d->norm, false);
-    int64_t heads = norm == FL_NORM_QUERY ? c->num_heads : c->num_kv_heads;
-    if (w)
-        d->ops->rmsnorm_fwd(out, s->rstd[norm], s->before[norm], w, d->shape.T * heads, c->head_dim,
-                            c->rms_norm_eps);
+    float *const *w = d->model->layers[l].norm;
+    int64_t T = d->shape.T, D = c->head_dim;
+    fl_linears group = fl_decoder_linears(d, l, FL_Q_PROJ, 3);
+    group.y[0] = w[FL_NORM_QUERY] ? s->before[FL_NORM_QUERY] : s->q;
+    group.y[1] = w[FL_NORM_KEY] ? s->before[FL_NORM_KEY] : s->k;
+    group.y[2] = s->v;
+    fl_linears_fwd(d->ops, &group, d->norm, T);
+    if (w[FL_NORM_QUERY])
+        d->ops->rmsnorm_fwd(s->q, s->rstd[FL_NORM_QUERY], group.y[0], w[FL_NORM_QUERY], T,
+                            c->num_heads, D, c->rms_norm_eps);
+    if (w[FL_NORM_KEY])
+        d->ops->rmsnorm_fwd(s->k, s->rstd[FL_NORM_KEY], group.y[1], w[FL_NORM_KEY], T,
+                            c->num_kv_heads, D, c->rms_norm_eps);
 }
 
-/* residual[T, C] += the linear of x, through the norm behind the block if any. */
-static void add_block(fl_decoder *d, int64_t l, fl_module module, fl_norm norm, float *residual,
-                      const float *x)
+/* out[T, C] = residual + the linear of x, through the norm behind the block if any. */
+static void add_block(fl_decoder *d, int64_t l, fl_module module, fl_norm norm, float *out,
+                      const float *residual, fl_act x)
 {
     const fl_model_config *c = &d->model->config;
     const fl_layer_state *s = &d->layers[l];
     const float *w = d->model->layers[l].norm[norm];
     int64_t T = d->shape.T, C = c->hidden_size;
-    fl_decoder_linear(d, l, module, w ? s->before[norm] : residual, x, !w);
+    fl_linears group = fl_decoder_linears(d, l, module, 1);
+    group.y[0] = w ? s->before[norm] : fl_f32(out, C);
+    if (!w) group.add = fl_f32(residual, C);
+    fl_linears_fwd(d->ops, &group, x, T);
     if (!w) return;
-    d->ops->rmsnorm_fwd(d->norm, s->rstd[norm], s->before[norm], w, T, C, c->rms_norm_eps);
-    d->ops->add(residual, d->norm, T * C);
+    d->ops->rmsnorm_fwd(d->norm, s->rstd[norm], group.y[0], w, T, 1, C, c->rms_norm_eps);
+    d->ops->copy(out, residual, (size_t)(T * C) * sizeof(float));
+    d->ops->add(fl_f32(out, C), d->norm, T, C);
 }
 
 static void rope_all(fl_decoder *d, fl_layer_state *s)
@@ -113,25 +94,23 @@ static void forward_layer(fl_decoder *d, int64_t l, fl_attend *attend, void *con
     const fl_model_config *c = &d->model->config;
     const fl_layer *w = &d->model->layers[l];
     fl_layer_state *s = &d->layers[l];
-    float *out = output_of(d, l);
     int64_t T = d->shape.T, C = c->hidden_size;
-    size_t residual_bytes = (size_t)(T * C) * sizeof(float);
 
-    ops->rmsnorm_fwd(d->norm, s->rstd1, s->x_in, w->norm[FL_NORM_ATTENTION], T, C, c->rms_norm_eps);
-    project_heads(d, l, FL_Q_PROJ, FL_NORM_QUERY, s->q);
-    project_heads(d, l, FL_K_PROJ, FL_NORM_KEY, s->k);
-    fl_decoder_linear(d, l, FL_V_PROJ, s->v, d->norm, false);
+    ops->rmsnorm_fwd(d->norm, s->rstd1, fl_f32(s->x_in, C), w->norm[FL_NORM_ATTENTION], T, 1, C,
+                     c->rms_norm_eps);
+    project_heads(d, l);
     rope_all(d, s);
     attend(d, l, context);
-    ops->copy(s->x_mid, s->x_in, residual_bytes);
-    add_block(d, l, FL_O_PROJ, FL_NORM_AFTER_ATTENTION, s->x_mid, s->att);
+    add_block(d, l, FL_O_PROJ, FL_NORM_AFTER_ATTENTION, s->x_mid, s->x_in, s->att);
 
-    ops->rmsnorm_fwd(d->norm, s->rstd2, s->x_mid, w->norm[FL_NORM_MLP], T, C, c->rms_norm_eps);
-    fl_decoder_linear(d, l, FL_GATE_PROJ, s->gate, d->norm, false);
-    fl_decoder_linear(d, l, FL_UP_PROJ, s->up, d->norm, false);
+    ops->rmsnorm_fwd(d->norm, s->rstd2, fl_f32(s->x_mid, C), w->norm[FL_NORM_MLP], T, 1, C,
+                     c->rms_norm_eps);
+    fl_linears group = fl_decoder_linears(d, l, FL_GATE_PROJ, 2);
+    group.y[0] = s->gate;
+    group.y[1] = s->up;
+    fl_linears_fwd(ops, &group, d->norm, T);
     fl_decoder_activate(d, d->act, s->gate, s->up);
-    ops->copy(out, s->x_mid, residual_bytes);
-    add_block(d, l, FL_DOWN_PROJ, FL_NORM_AFTER_MLP, out, d->act);
+    add_block(d, l, FL_DOWN_PROJ, FL_NORM_AFTER_MLP, output_of(d, l), s->x_mid, d->act);
 }
 
 void fl_decoder_run_layers(fl_decoder *d, fl_attend *attend, void *context)
@@ -155,9 +134,10 @@ void fl_decoder_head(fl_decoder *d, const int32_t *rows, int64_t N)
     const fl_model *m = d->model;
     int64_t C = m->config.hidden_size;
     d->ops->gather_rows(d->rows_x, d->x_out, rows, N, C);
-    d->ops->rmsnorm_fwd(d->rows_norm, d->rows_rstd, d->rows_x, m->final_norm, N, C,
+    d->ops->rmsnorm_fwd(d->rows_norm, d->rows_rstd, fl_f32(d->rows_x, C), m->final_norm, N, 1, C,
                         m->config.rms_norm_eps);
-    d->ops->linear_fwd(d->logits, d->rows_norm, &m->head, N, false);
+    d->ops->linear_fwd(fl_f32(d->logits, m->config.vocab_size), d->rows_norm, &m->head, N,
+                       (fl_act){0});
     if (m->config.final_softcap > 0)
         d->ops->softcap_fwd(d->logits, m->config.final_softcap, N * m->config.vocab_size);
 }

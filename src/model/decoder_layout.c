@@ -20,6 +20,19 @@ static float *take_floats(cursor *at, int64_t rows, int64_t cols)
     return take(at, (size_t)rows * (size_t)cols, sizeof(float));
 }
 
+/* Activations that enter products. */
+static fl_act take_act(cursor *at, const fl_decoder *d, int64_t rows, int64_t cols)
+{
+    fl_dtype dtype = d->ops->act_dtype();
+    void *data = take(at, (size_t)rows * (size_t)cols, fl_dtype_size(dtype));
+    return (fl_act){.data = data, .dtype = dtype, .stride = cols};
+}
+
+static fl_act take_f32(cursor *at, int64_t rows, int64_t cols)
+{
+    return fl_f32(take_floats(at, rows, cols), cols);
+}
+
 /* The norms that only some families have; the others are recomputed from the residual. */
 static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
 {
@@ -30,10 +43,10 @@ static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
                                           [FL_NORM_AFTER_MLP] = 1};
     for (int n = 0; n < FL_NUM_NORMS; n++) {
         if (!c->family->norm[n] || groups[n] == 0) continue;
-        int64_t rows = d->limits.max_tokens * groups[n];
         bool heads = n == FL_NORM_QUERY || n == FL_NORM_KEY;
-        layer->before[n] = take_floats(at, rows, heads ? c->head_dim : c->hidden_size);
-        layer->rstd[n] = take_floats(at, rows, 1);
+        int64_t T = d->limits.max_tokens;
+        layer->before[n] = take_act(at, d, T, heads ? groups[n] * c->head_dim : c->hidden_size);
+        layer->rstd[n] = take_floats(at, T, groups[n]);
     }
 }
 
@@ -58,21 +71,22 @@ static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
     int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
     int64_t KVD = c->num_kv_heads * c->head_dim;
     layer->rstd1 = take_floats(at, T, 1);
-    layer->q = take_floats(at, T, HD);
-    layer->k = take_floats(at, T, KVD);
-    layer->v = take_floats(at, T, KVD);
-    layer->att = take_floats(at, T, HD);
+    layer->q = take_act(at, d, T, HD);
+    layer->k = take_act(at, d, T, KVD);
+    layer->v = take_act(at, d, T, KVD);
+    layer->att = take_act(at, d, T, HD);
     layer->lse = take_floats(at, T, c->num_heads);
     layer->x_mid = take_floats(at, T, c->hidden_size);
     layer->rstd2 = take_floats(at, T, 1);
-    layer->gate = take_floats(at, T, c->intermediate_size);
-    layer->up = take_floats(at, T, c->intermediate_size);
+    layer->gate = take_act(at, d, T, c->intermediate_size);
+    layer->up = take_act(at, d, T, c->intermediate_size);
     layout_norms(at, d, layer);
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         fl_module holder = c->family->linear[m].holder;
         if (!d->lora.target[m]) continue;
-        layer->slot[m].t = (int)holder == m ? take_floats(at, T, rank_of_layer(d, l, holder))
+        layer->slot[m].t = (int)holder == m ? take_act(at, d, T, rank_of_layer(d, l, holder))
                                             : layer->slot[holder].t;
+        layer->slot[m].t.stride = layer->slot[m].r;
     }
 }
 
@@ -82,9 +96,10 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
     fl_layer_state copy = *first;
     copy.x_in = layer->x_in;
     for (int m = 0; m < FL_NUM_MODULES; m++) {
-        float *t = copy.slot[m].t;
+        fl_act t = copy.slot[m].t;
         copy.slot[m] = layer->slot[m];
         copy.slot[m].t = t;
+        copy.slot[m].t.stride = layer->slot[m].r;
         copy.side[m] = layer->side[m];
     }
     *layer = copy;
@@ -96,16 +111,17 @@ static void layout_backward(cursor *at, fl_decoder *d)
     int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
     int64_t KVD = c->num_kv_heads * c->head_dim;
     d->dx = take_floats(at, T, c->hidden_size);
-    d->dnorm = take_floats(at, T, c->hidden_size);
-    d->dact = take_floats(at, T, c->intermediate_size);
-    d->dup = take_floats(at, T, c->intermediate_size);
-    d->dq = take_floats(at, T, HD);
-    d->dk = take_floats(at, T, KVD);
-    d->dv = take_floats(at, T, KVD);
-    d->datt = take_floats(at, T, HD);
-    d->dt = take_floats(at, T, fl_lora_most_rank(&d->lora, c));
-    if (c->family->norm[FL_NORM_QUERY]) d->dheads = take_floats(at, T, HD);
-    if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_floats(at, T, c->hidden_size);
+    d->dnorm = take_f32(at, T, c->hidden_size);
+    d->dact = take_act(at, d, T, c->intermediate_size);
+    d->dup = take_act(at, d, T, c->intermediate_size);
+    d->dq = take_act(at, d, T, HD);
+    d->dk = take_act(at, d, T, KVD);
+    d->dv = take_act(at, d, T, KVD);
+    d->datt = take_act(at, d, T, HD);
+    d->dt = take_act(at, d, T, fl_lora_most_rank(&d->lora, c));
+    if (c->family->norm[FL_NORM_QUERY]) d->dq_before = take_act(at, d, T, HD);
+    if (c->family->norm[FL_NORM_KEY]) d->dk_before = take_act(at, d, T, KVD);
+    if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_act(at, d, T, c->hidden_size);
     fl_attn_shape largest = {.S = d->limits.max_sequences,
                              .T = T,
                              .H = c->num_heads,
@@ -124,6 +140,10 @@ static void layout_batch(cursor *at, fl_decoder *d)
     d->loss_rows = take(at, T, sizeof *d->loss_rows);
     d->targets = take(at, T, sizeof *d->targets);
     d->weights = take(at, T, sizeof *d->weights);
+    d->client_first = take(at, 2, sizeof *d->client_first);
+    d->client_factor = take(at, 1, sizeof *d->client_factor);
+    if (d->lora.dropout > 0 && d->limits.backward)
+        d->streams = take(at, (size_t)fl_decoder_streams(d), sizeof *d->streams);
 }
 
 int64_t fl_decoder_widest(const fl_model_config *c)
@@ -171,11 +191,11 @@ static void layout_workspace(cursor *at, fl_decoder *d)
             share_layer(&d->layers[l], &d->layers[0]);
     }
     d->x_out = take_floats(at, T, c->hidden_size);
-    d->norm = take_floats(at, T, c->hidden_size);
-    d->act = take_floats(at, T, c->intermediate_size);
+    d->norm = take_act(at, d, T, c->hidden_size);
+    d->act = take_act(at, d, T, c->intermediate_size);
     if (d->lora.dropout > 0 && d->limits.backward)
-        d->dropped = take_floats(at, T, fl_decoder_widest(c));
-    if (d->lora.has_side) d->side_t = take_floats(at, T, widest_side(d));
+        d->dropped = take_act(at, d, T, fl_decoder_widest(c));
+    if (d->lora.has_side) d->side_t = take_act(at, d, T, widest_side(d));
     if (d->limits.backward) layout_backward(at, d);
     layout_batch(at, d);
 }
@@ -184,7 +204,7 @@ static void layout_loss(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
     d->rows_x = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
-    d->rows_norm = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
+    d->rows_norm = take_act(at, d, FL_LOSS_CHUNK, c->hidden_size);
     d->rows_rstd = take_floats(at, FL_LOSS_CHUNK, 1);
     d->rows_dx = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
     d->logits = take_floats(at, FL_LOSS_CHUNK, c->vocab_size);

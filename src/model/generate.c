@@ -15,7 +15,7 @@
 struct fl_generator {
     fl_decoder *decoder;
     int64_t max_sequences, capacity, count;
-    float *cache;            /* [layer][k or v][S, capacity, KV, D] */
+    char *cache;             /* [layer][k or v][S, capacity, KV, D], in the type of activations */
     int32_t *device_lengths; /* [T] entries of the cache that token t sees */
     int32_t *device_next;    /* [S] */
     void *block;             /* backend memory of the three above */
@@ -29,62 +29,64 @@ struct fl_generator {
 
 /* ---- the cache ------------------------------------------------------------------------------ */
 
-static size_t cache_floats(const fl_model_config *c, int64_t max_sequences, int64_t capacity)
+size_t fl_generator_plan_bytes(const fl_model_config *config, const fl_backend_ops *ops,
+                               int64_t max_sequences, int64_t capacity)
 {
-    return (size_t)(max_sequences * capacity * c->num_kv_heads * c->head_dim);
+    return 2 * (size_t)config->num_layers * (size_t)(max_sequences * capacity) *
+           (size_t)(config->num_kv_heads * config->head_dim) * fl_dtype_size(ops->act_dtype());
 }
 
-size_t fl_generator_plan_bytes(const fl_model_config *config, int64_t max_sequences,
-                               int64_t capacity)
-{
-    return 2 * (size_t)config->num_layers * cache_floats(config, max_sequences, capacity) *
-           sizeof(float);
-}
-
-/* Where the cache of sequence s begins. */
-static float *cache_of(const fl_generator *g, int64_t layer, bool values, int64_t s)
+/* [capacity, KV*D], the cache of sequence s. */
+static fl_act cache_of(const fl_generator *g, int64_t layer, bool values, int64_t s)
 {
     const fl_model_config *c = &g->decoder->model->config;
-    size_t part = (size_t)(2 * layer + (values ? 1 : 0));
-    return g->cache + part * cache_floats(c, g->max_sequences, g->capacity) +
-           cache_floats(c, s, g->capacity);
+    fl_act cache = {.data = g->cache,
+                    .dtype = g->decoder->ops->act_dtype(),
+                    .stride = c->num_kv_heads * c->head_dim};
+    return fl_act_from(cache, ((2 * layer + values) * g->max_sequences + s) * g->capacity, 0);
 }
 
 /* Puts `count` rows of the layer's k and v into the cache of sequence s, from entry `at` on. */
 static void store(fl_generator *g, int64_t layer, int64_t s, int64_t at, int64_t row, int64_t count)
 {
     const fl_decoder *d = g->decoder;
+    const fl_layer_state *state = &d->layers[layer];
     int64_t KVD = d->model->config.num_kv_heads * d->model->config.head_dim;
-    size_t bytes = (size_t)(count * KVD) * sizeof(float);
-    d->ops->copy(cache_of(g, layer, false, s) + at * KVD, d->layers[layer].k + row * KVD, bytes);
-    d->ops->copy(cache_of(g, layer, true, s) + at * KVD, d->layers[layer].v + row * KVD, bytes);
+    d->ops->copy_rows(fl_act_from(cache_of(g, layer, false, s), at, 0),
+                      fl_act_from(state->k, row, 0), count, KVD);
+    d->ops->copy_rows(fl_act_from(cache_of(g, layer, true, s), at, 0),
+                      fl_act_from(state->v, row, 0), count, KVD);
 }
 
 /* Only the entries that are there; the rest of a place is old data that no length reaches. */
 static void move_cache(fl_generator *g, int64_t from, int64_t to)
 {
     const fl_model_config *c = &g->decoder->model->config;
-    size_t bytes = (size_t)(g->lengths[from] * c->num_kv_heads * c->head_dim) * sizeof(float);
     for (int64_t l = 0; l < c->num_layers; l++)
         for (int values = 0; values < 2; values++)
-            g->decoder->ops->copy(cache_of(g, l, values, to), cache_of(g, l, values, from), bytes);
+            g->decoder->ops->copy_rows(cache_of(g, l, values, to), cache_of(g, l, values, from),
+                                       g->lengths[from], c->num_kv_heads * c->head_dim);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+enum { ALIGNMENT = 64 };
+
 static fl_status allocate_cache(fl_generator *g, size_t T)
 {
     const fl_model_config *c = &g->decoder->model->config;
-    size_t S = (size_t)g->max_sequences, floats = 2 * S, integers = T + S;
+    size_t S = (size_t)g->max_sequences, elements = 2 * S, integers = T + S;
+    size_t size = fl_dtype_size(g->decoder->ops->act_dtype());
     const int64_t factors[] = {c->num_layers, g->capacity, c->num_kv_heads, c->head_dim};
     bool fits = true;
     for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++)
-        fits = fits && fl_mul_size(floats, (size_t)factors[i], &floats);
-    FL_CHECK(fits && floats < SIZE_MAX / 8 - integers, FL_ERR_MEMORY,
+        fits = fits && fl_mul_size(elements, (size_t)factors[i], &elements);
+    FL_CHECK(fits && elements < SIZE_MAX / 8 - integers, FL_ERR_MEMORY,
              "the key/value cache is too large");
-    FL_TRY(g->decoder->ops->alloc(&g->block, floats * sizeof(float) + integers * sizeof(int32_t)));
+    size_t cache = (elements * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    FL_TRY(g->decoder->ops->alloc(&g->block, cache + integers * sizeof(int32_t)));
     g->cache = g->block;
-    g->device_lengths = (int32_t *)(g->cache + floats);
+    g->device_lengths = (int32_t *)(void *)(g->cache + cache);
     g->device_next = g->device_lengths + T;
     return FL_OK;
 }
@@ -208,14 +210,14 @@ static void attend_piece(fl_decoder *d, int64_t layer, void *context)
     fl_generator *g = context;
     fl_attn_shape shape = d->shape;
     fl_layer_state *state = &d->layers[layer];
-    int64_t HD = shape.H * shape.D;
     store(g, layer, g->first, g->pos[0], 0, shape.T);
     shape.S = 1;
     shape.window = fl_model_window(&d->model->config, layer);
     for (int64_t t = 0; t < shape.T; t++)
-        d->ops->attention_decode(
-            state->att + t * HD, state->q + t * HD, cache_of(g, layer, false, g->first),
-            cache_of(g, layer, true, g->first), g->device_lengths + t, g->capacity, &shape);
+        d->ops->attention_decode(fl_act_from(state->att, t, 0), fl_act_from(state->q, t, 0),
+                                 cache_of(g, layer, false, g->first),
+                                 cache_of(g, layer, true, g->first), g->device_lengths + t,
+                                 g->capacity, &shape);
 }
 
 /* Runs ids[T] as sequences first .. first + S - 1; g->cu, pos and visible are set. */

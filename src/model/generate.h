@@ -28,8 +28,8 @@ fl_status fl_generator_create(fl_generator **out, fl_decoder *decoder, int64_t m
 void fl_generator_destroy(fl_generator *generator); /* accepts NULL */
 
 /* Bytes of backend memory that the cache would take. */
-size_t fl_generator_plan_bytes(const fl_model_config *config, int64_t max_sequences,
-                               int64_t capacity);
+size_t fl_generator_plan_bytes(const fl_model_config *config, const fl_backend_ops *ops,
+                               int64_t max_sequences, int64_t capacity);
 
 /* From now on fl_generator_logits may be asked.  Errors: FL_ERR_MEMORY. */
 fl_status fl_generator_keep_logits(fl_generator *generator);

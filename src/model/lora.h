@@ -12,10 +12,8 @@
 #include "base/rng.h"
 #include "io/pattern.h"
 #include "model/model_config.h"
+#include "tensor/factor.h"
 #include "tensor/tensor.h"
-
-/* The factors of s B A, for which of them are trained or sent. */
-enum { FL_FACTOR_A = 1, FL_FACTOR_B = 2, FL_FACTORS = FL_FACTOR_A | FL_FACTOR_B };
 
 /* rows (out) and cols (in) of one linear */
 void fl_module_shape(fl_module module, const fl_model_config *config, int64_t *rows, int64_t *cols);

@@ -280,8 +280,8 @@ static fl_status put_merged(merger *m, const fl_tensor *to, const fl_tensor *fro
     for (int64_t row = 0, n; row < rows; row += n) {
         n = rows - row < step ? rows - row : step;
         fl_to_f32(m->wide, element(from, (size_t)(row * cols)), from->dtype, (size_t)(n * cols));
-        fl_backend_cpu.gemm(m->wide, m->b + row * r, m->a, n, cols, r, false, false, factors->scale,
-                            1.0f);
+        fl_backend_cpu.gemm(fl_f32(m->wide, cols), fl_f32(m->b + row * r, r), fl_f32(m->a, cols), n,
+                            cols, r, false, false, factors->scale, 1.0f);
         FL_TRY(put_wide(m, to, file, (size_t)(n * cols)));
     }
     return FL_OK;

@@ -152,6 +152,11 @@ double *check_doubles(int64_t count)
     return add_buffer(NULL, count, sizeof(double));
 }
 
+fl_rng *check_stream(const fl_rng *rng)
+{
+    return add_buffer(rng, 1, sizeof *rng);
+}
+
 /* Cuts to the leading bits of fp32: a bf16 value, or one that fp16 holds exactly. */
 static float truncate_bits(float x, int keep_fraction)
 {

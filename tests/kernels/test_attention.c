@@ -100,9 +100,9 @@ static void run_attention(const fl_backend_ops *ops, int64_t index)
     float *dq = check_floats(d.q_count), *dk = check_floats(d.k_count);
     float *dv = check_floats(d.k_count);
     float *scratch = check_floats(ops->attention_bwd_scratch(shape));
-    ops->attention_fwd(out, lse, q, k, v, shape);
-    ops->attention_bwd(dq, dk, dv, check_copy(d.dout, d.q_count), out, lse, q, k, v, shape,
-                       scratch);
+    dense_attention_fwd(ops, out, lse, q, k, v, shape);
+    dense_attention_bwd(ops, dq, dk, dv, check_copy(d.dout, d.q_count), out, lse, q, k, v, shape,
+                        scratch);
 
     double *wide_q = check_widen(d.q, d.q_count), *wide_k = check_widen(d.k, d.k_count);
     double *wide_v = check_widen(d.v, d.k_count);
@@ -145,14 +145,14 @@ static void test_isolation(void **state)
         float *out = check_floats(T * H * D), *out2 = check_floats(CUT * H * D);
         float *lse = check_floats(T * H), *lse2 = check_floats(CUT * H);
         const float *q_in = check_copy(q, T * H * D);
-        ops->attention_fwd(out, lse, q_in, check_copy(k, T * KV * D), check_copy(v, T * KV * D),
-                           &shape);
+        dense_attention_fwd(ops, out, lse, q_in, check_copy(k, T * KV * D),
+                            check_copy(v, T * KV * D), &shape);
         for (int i = 0; i < 20 * KV * D; i++) // the other sequence
             k[i] = v[i] = 5.0f;
         shape.cu = check_ints(part, 3);
         shape.T = CUT;
-        ops->attention_fwd(out2, lse2, q_in, check_copy(k, CUT * KV * D),
-                           check_copy(v, CUT * KV * D), &shape);
+        dense_attention_fwd(ops, out2, lse2, q_in, check_copy(k, CUT * KV * D),
+                            check_copy(v, CUT * KV * D), &shape);
         check_same("attention_fwd rows", out2 + 20 * H * D, out + 20 * H * D,
                    (CUT - 20) * H * D * sizeof *out);
         check_same("attention_fwd lse rows", lse2 + 20 * H, lse + 20 * H,
@@ -188,8 +188,8 @@ static void run_decode(const fl_backend_ops *ops, const fl_attn_shape *shape)
             k[i] = v[i] = NAN;
     }
     float *out = check_floats(S * H * D);
-    ops->attention_decode(out, check_copy(q, S * H * D), check_copy(k, cache), check_copy(v, cache),
-                          check_ints(lengths, S), CAPACITY, shape);
+    dense_attention_decode(ops, out, check_copy(q, S * H * D), check_copy(k, cache),
+                           check_copy(v, cache), check_ints(lengths, S), CAPACITY, shape);
     check_close("attention_decode", out, want, S * H * D, (20 + sqrt(CAPACITY)) * CHECK_EPS, 0);
     check_release();
 }

@@ -55,14 +55,14 @@ static void test_failure_is_kept(void **state)
     assert_int_equal(ops->alloc(&cu, sizeof ends), FL_OK);
     ops->copy_in(cu, ends, sizeof ends);
     fl_attn_shape shape = {.cu = cu, .S = 1, .T = T, .H = 1, .KV = 1, .D = D, .scale = 1};
-    ops->attention_fwd(x, x + T * D, x + 2 * T * D, x + 2 * T * D, x + 2 * T * D, &shape);
+    dense_attention_fwd(ops, x, x + T * D, x + 2 * T * D, x + 2 * T * D, x + 2 * T * D, &shape);
     for (int i = 0; i < 2; i++) { // also when asked again
         assert_int_equal(ops->status(), FL_ERR_UNSUPPORTED);
         assert_string_equal(fl_error_text(),
                             "cuda_emu backend: attention heads of more than 256 elements");
     }
     memset(host, 0x55, sizeof host); // nothing is computed or copied any more; the host gets zeros
-    ops->add(x, x, T * D);
+    dense_add(ops, x, x, T * D);
     ops->copy_out(host, x, sizeof host);
     for (int i = 0; i < T * D; i++)
         assert_true(host[i] == 0);

@@ -29,9 +29,9 @@ static void run_linear(const fl_backend_ops *ops, const fl_weight *w, const doub
     float *y = check_floats(T * rows), *dx = check_floats(T * cols),
           *sum = check_copy(dy, T * rows);
     const float *x_in = check_copy(x, T * cols);
-    ops->linear_fwd(y, x_in, w, T, false);
-    ops->linear_fwd(sum, x_in, w, T, true);
-    ops->linear_bwd(dx, check_copy(dy, T * rows), w, T, false);
+    dense_linear_fwd(ops, y, x_in, w, T, false);
+    dense_linear_fwd(ops, sum, x_in, w, T, true);
+    dense_linear_bwd(ops, dx, check_copy(dy, T * rows), w, T, false);
     const double *left = rounded(check_widen(x, T * cols), T * cols);
     const double *left_dy = rounded(check_widen(dy, T * rows), T * rows);
     const double *right = rounded(values, rows * cols);
@@ -69,7 +69,7 @@ static void run_gemm(const fl_backend_ops *ops, int64_t M, int64_t N, int64_t K,
     const float *old = check_random(7, M * N);
     float *c = check_copy(old, M * N);
     bool trans_a = trans & 1, trans_b = trans & 2;
-    ops->gemm(c, check_copy(a, M * K), check_copy(b, K * N), M, N, K, trans_a, trans_b, 2, 1);
+    dense_gemm(ops, c, check_copy(a, M * K), check_copy(b, K * N), M, N, K, trans_a, trans_b, 2, 1);
     double *want = check_host_double(M * N);
     ref_matmul(want, rounded(check_widen(a, M * K), M * K), rounded(check_widen(b, K * N), K * N),
                M, N, K, trans_a, trans_b);

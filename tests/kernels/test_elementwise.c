@@ -14,7 +14,7 @@ static void test_add(void **state)
             int64_t n = sizes[i];
             const float *x = check_random(1, n), *y = check_random(2, n);
             float *sum = check_copy(y, n);
-            ops->add(sum, check_copy(x, n), n);
+            dense_add(ops, sum, check_copy(x, n), n);
             double *want = check_host_double(n);
             for (int64_t j = 0; j < n; j++)
                 want[j] = (double)x[j] + (double)y[j];
@@ -63,8 +63,8 @@ static void run_swiglu(const fl_backend_ops *ops, int64_t n)
     const float *gate_in = check_copy(gate, n), *up_in = check_copy(up, n);
     const float *dout_in = check_copy(dout, n);
     float *out = check_floats(n), *dgate = check_floats(n), *dup = check_floats(n);
-    ops->swiglu_fwd(out, gate_in, up_in, n);
-    ops->swiglu_bwd(dgate, dup, dout_in, gate_in, up_in, n);
+    dense_swiglu_fwd(ops, out, gate_in, up_in, n);
+    dense_swiglu_bwd(ops, dgate, dup, dout_in, gate_in, up_in, n);
 
     double *wide_gate = check_widen(gate, n), *wide_up = check_widen(up, n);
     double *want = check_host_double(n), *want_gate = check_host_double(n);
@@ -77,16 +77,16 @@ static void run_swiglu(const fl_backend_ops *ops, int64_t n)
 
     // the aliases that ops.h allows
     float *in_place = check_copy(gate, n);
-    ops->swiglu_fwd(in_place, in_place, up_in, n);
+    dense_swiglu_fwd(ops, in_place, in_place, up_in, n);
     check_same("swiglu_fwd out = gate", in_place, out, (size_t)n * sizeof *out);
     float *gate2 = check_copy(gate, n), *up2 = check_copy(up, n), *dout2 = check_copy(dout, n);
-    ops->swiglu_bwd(gate2, up2, dout_in, gate2, up2, n);
+    dense_swiglu_bwd(ops, gate2, up2, dout_in, gate2, up2, n);
     check_same("swiglu_bwd dgate = gate", gate2, dgate, (size_t)n * sizeof *out);
     check_same("swiglu_bwd dup = up", up2, dup, (size_t)n * sizeof *out);
-    ops->swiglu_bwd(dout2, up2, dout2, gate_in, check_copy(up, n), n);
+    dense_swiglu_bwd(ops, dout2, up2, dout2, gate_in, check_copy(up, n), n);
     check_same("swiglu_bwd dgate = dout", dout2, dgate, (size_t)n * sizeof *out);
     float *dout3 = check_copy(dout, n);
-    ops->swiglu_bwd(gate2, dout3, dout3, gate_in, up_in, n);
+    dense_swiglu_bwd(ops, gate2, dout3, dout3, gate_in, up_in, n);
     check_same("swiglu_bwd dup = dout", dout3, dup, (size_t)n * sizeof *out);
     check_release();
 }
@@ -112,8 +112,8 @@ static void run_geglu(const fl_backend_ops *ops, int64_t n)
     const float *gate_in = check_copy(gate, n), *up_in = check_copy(up, n);
     const float *dout_in = check_copy(dout, n);
     float *out = check_floats(n), *dgate = check_floats(n), *dup = check_floats(n);
-    ops->geglu_fwd(out, gate_in, up_in, n);
-    ops->geglu_bwd(dgate, dup, dout_in, gate_in, up_in, n);
+    dense_geglu_fwd(ops, out, gate_in, up_in, n);
+    dense_geglu_bwd(ops, dgate, dup, dout_in, gate_in, up_in, n);
 
     double *wide_gate = check_widen(gate, n), *wide_up = check_widen(up, n);
     double *want = check_host_double(n), *want_gate = check_host_double(n);
@@ -124,7 +124,7 @@ static void run_geglu(const fl_backend_ops *ops, int64_t n)
     check_close("geglu_bwd dgate", dgate, want_gate, n, 40 * CHECK_EPS, 20 * CHECK_EPS);
     check_close("geglu_bwd dup", dup, want_up, n, 10 * CHECK_EPS, 16 * CHECK_EPS);
     float *in_place = check_copy(gate, n), *up2 = check_copy(up, n);
-    ops->geglu_bwd(in_place, up2, dout_in, in_place, up2, n);
+    dense_geglu_bwd(ops, in_place, up2, dout_in, in_place, up2, n);
     check_same("geglu_bwd dgate = gate", in_place, dgate, (size_t)n * sizeof *out);
     check_same("geglu_bwd dup = up", up2, dup, (size_t)n * sizeof *out);
     check_release();
@@ -150,7 +150,7 @@ static void run_softcap(const fl_backend_ops *ops, int64_t n)
         x[i] *= i % 4 == 0 ? 200.0f : i % 4 == 1 ? 0.01f : 6.0f;
     float *y = check_copy(x, n), *slope = check_copy(d, n), *scaled = check_copy(x, n);
     ops->softcap_fwd(y, cap, n);
-    ops->softcap_bwd(slope, y, cap, n);
+    dense_softcap_bwd(ops, slope, y, cap, n);
     ops->scale(scaled, cap, n);
     double *want = check_widen(x, n), *want_d = check_widen(d, n), *product = check_widen(x, n);
     ref_softcap_bwd(want_d, want, (double)cap, n);
@@ -187,8 +187,8 @@ static void run_rope(const fl_backend_ops *ops, int64_t heads, int64_t D, bool i
     }
     const float *x = check_random(6, count);
     float *turned = check_copy(x, count);
-    ops->rope(turned, check_ints(pos, T), check_copy(cosine, MAX_POS * half),
-              check_copy(sine, MAX_POS * half), T, heads, D, inverse);
+    dense_rope(ops, turned, check_ints(pos, T), check_copy(cosine, MAX_POS * half),
+               check_copy(sine, MAX_POS * half), T, heads, D, inverse);
     double *want = check_widen(x, count);
     ref_rope(want, pos, check_widen(cosine, MAX_POS * half), check_widen(sine, MAX_POS * half), T,
              heads, D, inverse ? -1 : 1);
@@ -226,9 +226,9 @@ static void run_dropout(const fl_backend_ops *ops, int64_t n, float p)
     }
     const float *x_in = check_copy(x, n);
     float *out = check_floats(n), *sum = check_copy(old, n), *in_place = check_copy(x, n);
-    ops->dropout(out, x_in, n, p, &rng, false);
-    ops->dropout(sum, x_in, n, p, &rng, true);
-    ops->dropout(in_place, in_place, n, p, &rng, false);
+    dense_dropout(ops, out, x_in, n, p, check_stream(&rng), false);
+    dense_dropout(ops, sum, x_in, n, p, check_stream(&rng), true);
+    dense_dropout(ops, in_place, in_place, n, p, check_stream(&rng), false);
     check_close("dropout", out, want, n, 0x1p-149, 3 * CHECK_EPS);
     check_close("dropout accumulating", sum, want_sum, n, 3 * CHECK_EPS / (1 - (double)p),
                 CHECK_EPS);
@@ -245,7 +245,7 @@ static void check_share(const fl_backend_ops *ops, float p)
     for (int64_t i = 0; i < N; i++)
         x[i] = 1;
     float *out = check_copy(x, N);
-    ops->dropout(out, out, N, p, &rng, false);
+    dense_dropout(ops, out, out, N, p, check_stream(&rng), false);
     ops->copy_out(x, out, N * sizeof *x);
     double zeros = 0;
     for (int64_t i = 0; i < N; i++)

@@ -37,10 +37,10 @@ static void run_linear(const fl_backend_ops *ops, fl_dtype dtype, int64_t T, int
     const float *x_in = check_copy(x, T * cols), *dy_in = check_copy(dy, T * rows);
     float *y = check_floats(T * rows), *y_sum = check_copy(dy, T * rows);
     float *dx = check_floats(T * cols), *dx_sum = check_copy(x, T * cols);
-    ops->linear_fwd(y, x_in, &weight, T, false);
-    ops->linear_fwd(y_sum, x_in, &weight, T, true);
-    ops->linear_bwd(dx, dy_in, &weight, T, false);
-    ops->linear_bwd(dx_sum, dy_in, &weight, T, true);
+    dense_linear_fwd(ops, y, x_in, &weight, T, false);
+    dense_linear_fwd(ops, y_sum, x_in, &weight, T, true);
+    dense_linear_bwd(ops, dx, dy_in, &weight, T, false);
+    dense_linear_bwd(ops, dx_sum, dy_in, &weight, T, true);
 
     double *want_y = check_host_double(T * rows), *want_dx = check_host_double(T * cols);
     double *wide_w = check_widen(w, rows * cols);
@@ -65,8 +65,8 @@ static void run_quantised(const fl_backend_ops *ops, fl_format format, bool nest
     const float *x = check_random(1, T * cols), *dy = check_random(2, T * N);
     const float *x_in = check_copy(x, T * cols), *dy_in = check_copy(dy, T * N);
     float *y = check_floats(T * N), *dx = check_floats(T * cols);
-    ops->linear_fwd(y, x_in, &weight, T, false);
-    ops->linear_bwd(dx, dy_in, &weight, T, false);
+    dense_linear_fwd(ops, y, x_in, &weight, T, false);
+    dense_linear_bwd(ops, dx, dy_in, &weight, T, false);
     double *want_y = check_host_double(T * N), *want_dx = check_host_double(T * cols);
     const double *values = q.values + skip * cols;
     ref_matmul(want_y, check_widen(x, T * cols), values, T, N, cols, false, true);
@@ -75,7 +75,7 @@ static void run_quantised(const fl_backend_ops *ops, fl_format format, bool nest
     check_close("linear_bwd quantised", dx, want_dx, T * cols, tolerance(N), 0);
     float *row = check_floats(N); // the same bits alone
     if (T > 0) {
-        ops->linear_fwd(row, x_in + (T - 1) * cols, &weight, 1, false);
+        dense_linear_fwd(ops, row, x_in + (T - 1) * cols, &weight, 1, false);
         check_same("linear_fwd quantised row", row, y + (T - 1) * N, (size_t)N * sizeof *row);
     }
     check_release();
@@ -104,10 +104,10 @@ static void run_bias(const fl_backend_ops *ops, int64_t T, int64_t rows, int64_t
     const float *bias = check_random(10, rows), *old = check_random(11, T * rows);
     float *plain = check_floats(T * rows), *y = check_floats(T * rows);
     float *sum = check_copy(old, T * rows);
-    ops->linear_fwd(plain, x, &weight, T, false);
+    dense_linear_fwd(ops, plain, x, &weight, T, false);
     weight.bias = check_copy(bias, rows);
-    ops->linear_fwd(y, x, &weight, T, false);
-    ops->linear_fwd(sum, x, &weight, T, true);
+    dense_linear_fwd(ops, y, x, &weight, T, false);
+    dense_linear_fwd(ops, sum, x, &weight, T, true);
     float *host = check_host(T * rows);
     ops->copy_out(host, plain, (size_t)(T * rows) * sizeof *host);
     double *want = check_widen(host, T * rows);
@@ -161,8 +161,8 @@ static void run_gemm(const fl_backend_ops *ops, int64_t index, bool trans_a, boo
     const float *a = check_random(4, M * K), *b = check_random(5, K * N);
     const float *old = check_random(6, M * N);
     float *c = beta != 0 ? check_copy(old, M * N) : check_floats(M * N); // beta 0: not read
-    ops->gemm(c, check_copy(a, M * K), check_copy(b, K * N), M, N, K, trans_a, trans_b, alpha,
-              beta);
+    dense_gemm(ops, c, check_copy(a, M * K), check_copy(b, K * N), M, N, K, trans_a, trans_b, alpha,
+               beta);
     double *want = check_host_double(M * N);
     ref_matmul(want, check_widen(a, M * K), check_widen(b, K * N), M, N, K, trans_a, trans_b);
     for (int64_t i = 0; i < M * N; i++)
@@ -194,13 +194,13 @@ static void run_rows(const fl_backend_ops *ops, fl_dtype dtype, int64_t rows, in
     const float *x = check_copy(check_random(8, T * cols), T * cols);
     const float *dy = check_copy(check_random(9, T * rows), T * rows);
     float *y = check_floats(T * rows), *dx = check_floats(T * cols);
-    ops->linear_fwd(y, x, &weight, T, false);
-    ops->linear_bwd(dx, dy, &weight, T, false);
+    dense_linear_fwd(ops, y, x, &weight, T, false);
+    dense_linear_bwd(ops, dx, dy, &weight, T, false);
     for (int64_t i = 0; i < CHECK_COUNT(batch); i++) {
         int64_t n = batch[i], at = T - n;
         float *part_y = check_floats(n * rows), *part_dx = check_floats(n * cols);
-        ops->linear_fwd(part_y, x + at * cols, &weight, n, false);
-        ops->linear_bwd(part_dx, dy + at * rows, &weight, n, false);
+        dense_linear_fwd(ops, part_y, x + at * cols, &weight, n, false);
+        dense_linear_bwd(ops, part_dx, dy + at * rows, &weight, n, false);
         check_same("linear_fwd rows", part_y, y + at * rows, (size_t)(n * rows) * sizeof *y);
         check_same("linear_bwd rows", part_dx, dx + at * cols, (size_t)(n * cols) * sizeof *dx);
     }

@@ -9,6 +9,7 @@ typedef struct work {
     float *x, *y, *out, *norm;
     float *norm_weight;
     fl_weight weight;
+    const fl_rng *rng; /* backend memory */
     int calls;
     float seen; /* what `looks` copied out */
     bool looks; /* does what a body may not */
@@ -24,12 +25,14 @@ static fl_replay_key key_of(uint64_t number)
 static work make_work(const fl_backend_ops *ops, int64_t rows)
 {
     float *w = check_random(3, rows * C);
+    fl_rng rng = fl_rng_make(7, FL_PURPOSE_TEST, 0, 0, 0, 0);
     work made = {.ops = ops,
                  .x = check_floats((int64_t)T * C),
                  .y = check_floats(T * rows),
                  .out = check_floats(T * rows),
                  .norm = check_floats((int64_t)T * C),
-                 .norm_weight = check_copy(check_random(4, C), C)};
+                 .norm_weight = check_copy(check_random(4, C), C),
+                 .rng = check_stream(&rng)};
     made.weight = check_weight(w, FL_BF16, rows, C);
     return made;
 }
@@ -43,16 +46,17 @@ static void body(void *context)
 {
     work *w = context;
     const fl_backend_ops *ops = w->ops;
-    fl_rng rng = fl_rng_make(7, FL_PURPOSE_TEST, 0, 0, 0, 0);
-    int64_t count = T * w->weight.rows;
+    int64_t rows = w->weight.rows, count = T * rows;
+    fl_act x = fl_f32(w->x, C), norm = fl_f32(w->norm, C);
+    fl_act y = fl_f32(w->y, rows), out = fl_f32(w->out, rows);
     w->calls++;
-    ops->rmsnorm_fwd(w->norm, NULL, w->x, w->norm_weight, T, C, 1e-5f);
-    ops->linear_fwd(w->y, w->norm, &w->weight, T, false);
+    ops->rmsnorm_fwd(norm, NULL, x, w->norm_weight, T, 1, C, 1e-5f);
+    ops->linear_fwd(y, norm, &w->weight, T, (fl_act){0});
     ops->zero(w->out, (size_t)count * sizeof *w->out);
-    ops->dropout(w->out, w->y, count, 0.25f, &rng, true);
+    ops->dropout(out, y, T, rows, 0.25f, w->rng, true);
     if (w->looks) ops->copy_out(&w->seen, w->out, sizeof w->seen);
     ops->copy(w->y, w->out, (size_t)count / 2 * sizeof *w->y);
-    ops->add(w->out, w->y, count);
+    ops->add(out, y, T, rows);
     if (w->inner) {
         fl_replay_key key = key_of(1000);
         fl_backend_replay(ops, &key, body, w->inner);
@@ -209,7 +213,7 @@ static void allocate(void *context)
     void *data = NULL;
     w->calls++;
     fl_status status = w->ops->alloc(&data, 64);
-    w->ops->add(w->x, w->x, T * C);
+    w->ops->add(fl_f32(w->x, C), fl_f32(w->x, C), T, C);
     w->ops->release(data);
     if (status != FL_OK) assert_non_null(strstr(fl_error_text(), "in a replayed body"));
 }

@@ -18,8 +18,8 @@ static void run_forward(const fl_backend_ops *ops, int64_t T, int64_t C)
     const float *w_in = check_copy(w, C);
     float *out = check_floats(T * C), *rstd = check_floats(T);
     float *in_place = check_copy(x, T * C);
-    ops->rmsnorm_fwd(out, rstd, check_copy(x, T * C), w_in, T, C, eps);
-    ops->rmsnorm_fwd(in_place, NULL, in_place, w_in, T, C, eps);
+    dense_rmsnorm_fwd(ops, out, rstd, check_copy(x, T * C), w_in, T, C, eps);
+    dense_rmsnorm_fwd(ops, in_place, NULL, in_place, w_in, T, C, eps);
 
     double *want = check_host_double(T * C), *want_rstd = check_host_double(T);
     ref_rmsnorm(want, check_widen(x, T * C), check_widen(w, C), T, C, (double)eps);
@@ -41,8 +41,8 @@ static void run_backward(const fl_backend_ops *ops, int64_t T, int64_t C)
     const float *dout = check_random(3, T * C), *old = check_random(4, T * C);
     const float *x_in = check_copy(x, T * C), *w_in = check_copy(w, C);
     float *out = check_floats(T * C), *rstd = check_floats(T), *dx = check_copy(old, T * C);
-    ops->rmsnorm_fwd(out, rstd, x_in, w_in, T, C, eps);
-    ops->rmsnorm_bwd(dx, check_copy(dout, T * C), x_in, w_in, rstd, T, C);
+    dense_rmsnorm_fwd(ops, out, rstd, x_in, w_in, T, C, eps);
+    dense_rmsnorm_bwd(ops, dx, check_copy(dout, T * C), x_in, w_in, rstd, T, C);
 
     double *want = check_host_double(T * C);
     ref_rmsnorm_bwd(want, check_widen(dout, T * C), check_widen(x, T * C), check_widen(w, C), T, C,

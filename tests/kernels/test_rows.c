@@ -11,8 +11,9 @@ static void test_table(void **state)
     (void)state;
     typedef void (*member)(void);
     static const size_t optional[] = {
-        offsetof(fl_backend_ops, replay), offsetof(fl_backend_ops, scratch_bytes),
-        offsetof(fl_backend_ops, memory), offsetof(fl_backend_ops, reserve)};
+        offsetof(fl_backend_ops, replay),      offsetof(fl_backend_ops, scratch_bytes),
+        offsetof(fl_backend_ops, memory),      offsetof(fl_backend_ops, reserve),
+        offsetof(fl_backend_ops, linears_fwd), offsetof(fl_backend_ops, linears_bwd)};
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
         size_t begin = offsetof(fl_backend_ops, present), size = sizeof *ops - begin;
@@ -22,8 +23,8 @@ static void test_table(void **state)
             memcpy(&found, (const char *)ops + begin + i * sizeof found, sizeof found);
             size_t at = begin + i * sizeof found;
             bool may_lack = false;
-            for (size_t o = 0; o < sizeof optional / sizeof *optional; o++)
-                may_lack = may_lack || optional[o] == at;
+            for (int64_t o = 0; o < CHECK_COUNT(optional); o++)
+                may_lack = may_lack || at == optional[o];
             if (!found && !may_lack) fail_msg("%s: op %zu is not there", ops->name, i);
         }
     }

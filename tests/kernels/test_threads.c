@@ -25,22 +25,22 @@ static void run_matrices(const fl_backend_ops *ops, outputs *out)
     const float *x = check_copy(check_random(1, T * C), T * C);
     const float *y = check_copy(check_random(2, T * F), T * F);
     fl_weight w = check_weight(check_random(3, F * C), FL_BF16, F, C);
-    ops->linear_fwd(output(out, NULL, T * F), x, &w, T, false);
-    ops->linear_bwd(output(out, NULL, T * C), y, &w, T, false);
-    ops->gemm(output(out, NULL, F * C), y, x, F, C, T, true, false, 0.5f, 0);
+    dense_linear_fwd(ops, output(out, NULL, T * F), x, &w, T, false);
+    dense_linear_bwd(ops, output(out, NULL, T * C), y, &w, T, false);
+    dense_gemm(ops, output(out, NULL, F * C), y, x, F, C, T, true, false, 0.5f, 0);
     // a narrow product, cut along its rows
-    ops->gemm(output(out, NULL, F * 8), y, x, F, 8, T, true, false, 1, 0);
+    dense_gemm(ops, output(out, NULL, F * 8), y, x, F, 8, T, true, false, 1, 0);
 }
 
 static void run_elements(const fl_backend_ops *ops, outputs *out)
 {
     const float *a = check_copy(check_random(4, N), N), *b = check_copy(check_random(5, N), N);
     fl_rng rng = fl_rng_make(1, FL_PURPOSE_TEST, 0, 0, 0, 0);
-    ops->add(output(out, check_random(6, N), N), a, N);
-    ops->dropout(output(out, NULL, N), a, N, 0.3f, &rng, false);
-    ops->swiglu_fwd(output(out, NULL, N), a, b, N);
+    dense_add(ops, output(out, check_random(6, N), N), a, N);
+    dense_dropout(ops, output(out, NULL, N), a, N, 0.3f, check_stream(&rng), false);
+    dense_swiglu_fwd(ops, output(out, NULL, N), a, b, N);
     float *dgate = output(out, NULL, N);
-    ops->swiglu_bwd(dgate, output(out, NULL, N), a, b, a, N);
+    dense_swiglu_bwd(ops, dgate, output(out, NULL, N), a, b, a, N);
     const fl_adamw opt = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1, 3};
     float *p = output(out, check_random(7, N), N), *m = output(out, check_random(8, N), N);
     ops->adamw(p, m, check_copy(check_random(9, N), N), a, N, &opt);
@@ -53,8 +53,8 @@ static void run_rows(const fl_backend_ops *ops, outputs *out)
     const float *x_host = check_random(10, T * C), *x = check_copy(x_host, T * C);
     const float *w = check_copy(check_random(11, C), C);
     float *rstd = output(out, NULL, T);
-    ops->rmsnorm_fwd(output(out, NULL, T * C), rstd, x, w, T, C, 1e-5f);
-    ops->rmsnorm_bwd(output(out, x_host, T * C), x, x, w, rstd, T, C);
+    dense_rmsnorm_fwd(ops, output(out, NULL, T * C), rstd, x, w, T, C, 1e-5f);
+    dense_rmsnorm_bwd(ops, output(out, x_host, T * C), x, x, w, rstd, T, C);
     int32_t pos[T], target[T];
     for (int t = 0; t < T; t++) {
         pos[t] = t % 50;
@@ -62,10 +62,10 @@ static void run_rows(const fl_backend_ops *ops, outputs *out)
     }
     const int32_t *pos_in = check_ints(pos, T);
     const float *table = check_copy(check_random(12, 50 * D / 2), 50 * D / 2);
-    ops->rope(output(out, x_host, T * C), pos_in, table, table, T, H, D, false);
+    dense_rope(ops, output(out, x_host, T * C), pos_in, table, table, T, H, D, false);
     double *loss = check_doubles(T);
-    ops->cross_entropy(loss, output(out, check_random(13, T * V), T * V), check_ints(target, T), x,
-                       T, V, true);
+    dense_cross_entropy(ops, loss, output(out, check_random(13, T * V), T * V),
+                        check_ints(target, T), x, T, V, true);
     ops->copy(output(out, NULL, 2 * T), loss, T * sizeof *loss);
     ops->gather_rows(output(out, NULL, 50 * C), x, pos_in, 50, C);
 }
@@ -79,14 +79,14 @@ static void run_attention(const fl_backend_ops *ops, outputs *out)
     const float *k = check_copy(check_random(15, T * KV * D), T * KV * D);
     const float *v = check_copy(check_random(16, T * KV * D), T * KV * D);
     float *o = output(out, NULL, T * C), *lse = output(out, NULL, T * H);
-    ops->attention_fwd(o, lse, q, k, v, &shape);
+    dense_attention_fwd(ops, o, lse, q, k, v, &shape);
     float *dq = output(out, NULL, T * C), *dk = output(out, NULL, T * KV * D);
     float *dv = output(out, NULL, T * KV * D);
     float *scratch = check_floats(ops->attention_bwd_scratch(&shape));
-    ops->attention_bwd(dq, dk, dv, q, o, lse, q, k, v, &shape, scratch);
+    dense_attention_bwd(ops, dq, dk, dv, q, o, lse, q, k, v, &shape, scratch);
     shape.S = 2;
-    ops->attention_decode(output(out, NULL, 2 * C), q, k, v, check_ints(lengths_host, 2), 75,
-                          &shape);
+    dense_attention_decode(ops, output(out, NULL, 2 * C), q, k, v, check_ints(lengths_host, 2), 75,
+                           &shape);
 }
 
 typedef void (*run_fn)(const fl_backend_ops *ops, outputs *out);
@@ -130,10 +130,10 @@ static void test_no_allocation(void **state)
         const float *x = check_copy(check_random(1, T * C), T * C);
         fl_weight w = check_weight(check_random(3, F * C), FL_BF16, F, C);
         float *y = check_floats(T * F);
-        ops->linear_fwd(y, x, &w, T, false);
+        dense_linear_fwd(ops, y, x, &w, T, false);
         uint64_t before = fl_alloc_count();
-        ops->linear_fwd(y, x, &w, T, false);
-        ops->linear_fwd(y, x, &w, 3, false);
+        dense_linear_fwd(ops, y, x, &w, T, false);
+        dense_linear_fwd(ops, y, x, &w, 3, false);
         assert_int_equal(fl_alloc_count(), before);
         check_release();
     }
