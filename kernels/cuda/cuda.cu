@@ -8,7 +8,7 @@ extern "C" const fl_backend_ops FL_DEVICE_BACKEND = {
     .name = FL_DEVICE_NAME,
     .host_memory = false,
     .best_compute = FL_DEVICE_COMPUTE,
-    .shares_prefixes = false,
+    .shares_prefixes = true,
     .host_bytes = 2 * FL_DEVICE_STAGE,
     .present = op_present,
     .open = op_open,
@@ -55,6 +55,9 @@ extern "C" const fl_backend_ops FL_DEVICE_BACKEND = {
     .argmax = op_argmax,
     .sum_squares = op_sum_squares,
     .adamw = op_adamw,
+    .largest_change = op_largest_change,
+    .add_change = op_add_change,
+    .device = &device_ops,
 };
 
 } // namespace FL_DEVICE

@@ -83,12 +83,14 @@ static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
 {
     size_t count = fl_lora_count(&in->lora, in->model), vector = count * sizeof(float);
     size_t states = count_states(in->algorithm), sent = in->algorithm->sends_state ? 1 : 0;
-    size_t round = fl_round_bytes(in->algorithm, count) + vector;
-    out->adapter += fl_client_side_live_bytes(in->algorithm, count);
+    size_t live = fl_round_live_bytes(in->algorithm, in->ops, count);
+    size_t round = fl_round_bytes(in->algorithm, in->ops, count, in->alone) - live + vector;
+    size_t server = fl_round_bytes(in->algorithm, NULL, count, false) + vector;
+    out->adapter += fl_client_side_live_bytes(in->algorithm, count) + live;
     out->round += round + sent * vector + fl_client_side_host_bytes(in->algorithm, count);
     out->saving =
         (states - sent) * vector + 2 * (1 + states) * vector; /* the image grows by copy */
-    out->server = in->process + round + sent * vector + out->saving;
+    out->server = in->process + server + sent * vector + out->saving;
 }
 
 static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t example)
@@ -106,7 +108,7 @@ static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t ex
 /* What lies on a device: all weights of the files, in buffers of their own. */
 static void plan_device(fl_memory_plan *out, const fl_memory_input *in)
 {
-    enum { FEW = 16 }; /* buffers beside the weights' */
+    enum { FEW = 24 }; /* buffers beside the weights' */
     out->base += out->mapped + (in->sizes.tensors + FEW) * FL_RESERVE_ALIGNMENT;
     out->mapped = 0;
     out->copies = in->ops->host_bytes;

@@ -15,8 +15,9 @@ typedef struct fl_run {
     fl_transport *transport; /* borrowed from main */
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
-    int devices;          /* that the training ranks of this node have; 0: none */
-    uint64_t device_free; /* bytes, of the one that has least; UINT64_MAX: none */
+    fl_device_sum *devices; /* NULL: sums go through the transport */
+    int num_devices;        /* that the training ranks of this node have; 0: none */
+    uint64_t device_free;   /* bytes, of the one that has least; UINT64_MAX: none */
 
     fl_run_data data;
     uint64_t *weight; /* [num_clients] records */

@@ -40,7 +40,8 @@ fl_status fl_run_devices(fl_run *run)
     status = fl_agree(t, status);
     if (status == FL_OK) status = fl_transport_gather(t, 0, &mine, sizeof mine, all);
     if (status == FL_OK) status = fl_transport_bcast(t, 0, all, (size_t)size * sizeof *all);
-    if (status == FL_OK) run->devices = fl_devices_of_node(all, size, mine.node, &run->device_free);
+    if (status == FL_OK)
+        run->num_devices = fl_devices_of_node(all, size, mine.node, &run->device_free);
     fl_free(all);
     return status;
 }

@@ -76,7 +76,7 @@ static fl_memory_input memory_input(fl_run *run)
                           .eval_items = run->eval_set.count,
                           .hosts = node.ranks - (server ? 1 : 0),
                           .trainers = fl_placement_hosts(size),
-                          .devices = run->devices,
+                          .devices = run->num_devices,
                           .server = server,
                           .alone = size == 1,
                           .process = fl_process_private_bytes()};
@@ -104,7 +104,7 @@ static fl_memory_limits limits_of(const fl_run *run)
         limits.node = bytes_of(o->memory_limit);
         limits.node_source = "memory_limit";
     }
-    if (o->device_memory_limit > 0 && run->devices > 0) {
+    if (o->device_memory_limit > 0 && run->num_devices > 0) {
         limits.device = bytes_of(o->device_memory_limit);
         limits.device_source = "device_memory_limit";
     }

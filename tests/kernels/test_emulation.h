@@ -17,18 +17,6 @@ extern "C" {
 
 using namespace fl_emu;
 
-template <class T> static inline T *device_array(size_t count)
-{
-    void *data = nullptr;
-    assert_int_equal(cudaMalloc(&data, count * sizeof(T)), cudaSuccess);
-    return static_cast<T *>(data);
-}
-
-static inline void read_back(void *host, const void *device, size_t bytes)
-{
-    assert_int_equal(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, 0), cudaSuccess);
-}
-
 /* How a process ends that does this.  A handler of a sanitizer may turn the signal into an exit. */
 static inline bool survives(void (*act)())
 {

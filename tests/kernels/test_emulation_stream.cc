@@ -1,6 +1,8 @@
 /* The emulated device's blocks of one allocation, its stream and its graphs. */
 #include "test_emulation.h"
 
+#include "device_arrays.h"
+
 static float *victim;
 
 static void touch_on_host()
