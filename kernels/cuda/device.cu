@@ -1,4 +1,4 @@
-/* The device of this rank: stream, errors, memory. */
+/* The device of this rank: stream and errors. */
 #include "kernels/cuda/cuda.h"
 
 #include <stdio.h>
@@ -12,16 +12,17 @@ static bool is_open, has_failed;
 static fl_status failure;
 static char failure_text[256];
 static int num_processors = 1;
-static struct {
-    void *data;
-    size_t bytes;
-} scratches[NUM_SCRATCH];
+static enum { NO_CAPTURE, CAPTURING, SPOILT } capture;
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
 void fail_op(fl_status code, const char *text)
 {
     if (has_failed) return;
+    if (capture != NO_CAPTURE) {
+        capture = SPOILT;
+        return;
+    }
     has_failed = true;
     failure = code;
     snprintf(failure_text, sizeof failure_text, "%s backend: %s", FL_DEVICE_NAME, text);
@@ -38,7 +39,31 @@ bool check(cudaError_t error, const char *what)
 
 bool can_launch()
 {
-    return !has_failed;
+    return !has_failed && capture != SPOILT;
+}
+
+void begin_capture()
+{
+    capture = CAPTURING;
+}
+
+bool end_capture()
+{
+    bool is_whole = capture == CAPTURING;
+    capture = NO_CAPTURE;
+    return is_whole;
+}
+
+bool is_capturing()
+{
+    return capture != NO_CAPTURE;
+}
+
+bool may_interrupt()
+{
+    if (capture == NO_CAPTURE) return true;
+    capture = SPOILT;
+    return false;
 }
 
 void launched(const char *kernel)
@@ -81,78 +106,6 @@ fl_status op_open(int local_rank)
                     "asking the device") &&
               check(cudaStreamCreateWithFlags(&main_stream, cudaStreamNonBlocking), "its stream");
     return op_status();
-}
-
-/* ---- memory --------------------------------------------------------------------------------- */
-
-fl_status op_alloc(void *out, size_t bytes)
-{
-    void *data = nullptr;
-    FL_TRY(op_open(0));
-    cudaError_t error = cudaMalloc(&data, bytes > 0 ? bytes : 1);
-    if (error != cudaSuccess) {
-        (void)cudaGetLastError(); // no memory is this call's failure, not the backend's
-        return fl_fail(FL_ERR_MEMORY, "%s backend: %zu bytes of device memory: %s", FL_DEVICE_NAME,
-                       bytes, cudaGetErrorString(error));
-    }
-    op_zero(data, bytes);
-    memcpy(out, &data, sizeof data);
-    return op_status();
-}
-
-void op_release(void *data)
-{
-    if (data) check(cudaFree(data), "cudaFree");
-}
-
-static void wait()
-{
-    check(cudaStreamSynchronize(main_stream), "waiting for the device");
-}
-
-static void transfer(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
-{
-    if (bytes == 0 || !can_launch()) return;
-    check(cudaMemcpyAsync(to, from, bytes, kind, main_stream), "a copy");
-}
-
-/* The host's pages may change as soon as this returns, so it waits. */
-void op_copy_in(void *device, const void *host, size_t bytes)
-{
-    transfer(device, host, bytes, cudaMemcpyHostToDevice);
-    if (bytes > 0 && can_launch()) wait();
-}
-
-/* After a failure the host gets zeros, never what was in its memory before. */
-void op_copy_out(void *host, const void *device, size_t bytes)
-{
-    transfer(host, device, bytes, cudaMemcpyDeviceToHost);
-    if (bytes > 0 && can_launch()) wait();
-    if (bytes > 0 && !can_launch()) memset(host, 0, bytes);
-}
-
-void op_copy(void *to, const void *from, size_t bytes)
-{
-    transfer(to, from, bytes, cudaMemcpyDeviceToDevice);
-}
-
-void op_zero(void *data, size_t bytes)
-{
-    if (bytes == 0 || !can_launch()) return;
-    check(cudaMemsetAsync(data, 0, bytes, main_stream), "zeros");
-}
-
-void *scratch(scratch_use use, size_t bytes)
-{
-    if (!can_launch()) return nullptr;
-    if (bytes <= scratches[use].bytes) return scratches[use].data;
-    wait();
-    if (!check(cudaFree(scratches[use].data), "cudaFree")) return nullptr;
-    scratches[use] = {nullptr, 0};
-    void *data = nullptr;
-    if (!check(cudaMalloc(&data, bytes), "scratch memory")) return nullptr;
-    scratches[use] = {data, bytes};
-    return data;
 }
 
 /* ---- for libraries beside the backend ------------------------------------------------------- */

@@ -31,6 +31,8 @@ extern "C" {
 #define FL_DEVICE_COMPUTE  FL_BF16 /* tensor cores */
 #define FL_DEVICE_EMULATED false
 #define FL_DEVICE_WIDENED  (1 << 26) /* elements of a weight that are converted at a time */
+#define FL_DEVICE_STAGE    ((size_t)64 << 20)  /* bytes of a pinned buffer for copies */
+#define FL_DEVICE_MARGIN   ((size_t)512 << 20) /* bytes that the driver takes later: code, graphs */
 #define FL_DEVICE_TENSOR   "kernels/cuda/mma_ptx.h"
 
 #define FL_UNROLL                    _Pragma("unroll")
@@ -42,6 +44,25 @@ extern "C" {
 
 namespace FL_DEVICE
 {
+/* One allocation that is cut into blocks. */
+inline cudaError_t pool_malloc(void **base, size_t bytes)
+{
+    return cudaMalloc(base, bytes);
+}
+inline cudaError_t pool_free(void *base)
+{
+    return cudaFree(base);
+}
+inline cudaError_t cut_block(void **out, void *base, size_t at, size_t)
+{
+    *out = static_cast<char *>(base) + at;
+    return cudaSuccess;
+}
+inline cudaError_t join_block(void *)
+{
+    return cudaSuccess;
+}
+
 template <class T> using fl_shared = T *;
 template <class T> __device__ T *fl_part(T *array, int first, int)
 {
@@ -65,7 +86,9 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 #define FL_DEVICE_BACKEND  fl_backend_cuda_emu
 #define FL_DEVICE_COMPUTE  FL_F32 /* comparable with the cpu */
 #define FL_DEVICE_EMULATED true
-#define FL_DEVICE_WIDENED  (1 << 14) /* few, so that tests cut weights into pieces */
+#define FL_DEVICE_WIDENED  (1 << 14)         /* few, so that tests cut weights into pieces */
+#define FL_DEVICE_STAGE    ((size_t)1 << 16) /* and copies */
+#define FL_DEVICE_MARGIN   ((size_t)0)
 #define FL_DEVICE_TENSOR   "kernels/emu/tensor.h"
 
 namespace FL_DEVICE
@@ -102,6 +125,17 @@ bool can_launch();
 void launched(const char *kernel);
 void fail_op(fl_status code, const char *text);
 
+/* What the stream is given between these goes into a graph and is not done.  A failure meanwhile,
+ * or what a graph cannot hold, spoils the capture and is no failure of the backend; end_capture
+ * tells whether that happened. */
+void begin_capture();
+bool end_capture();
+bool is_capturing();
+/* Asked by ops that wait, or take or give back memory: false after it has spoilt a capture. */
+bool may_interrupt();
+void forget_graphs(); /* of replay.cu: what they point to is not there any more */
+void wait();          /* until the device has done everything */
+
 /* Device memory that lives until the program ends and grows when more is asked for: contents are
  * lost then.  NULL after a failure, which has been recorded. */
 enum scratch_use {
@@ -116,6 +150,14 @@ enum scratch_use {
     NUM_SCRATCH
 };
 void *scratch(scratch_use use, size_t bytes);
+/* The most that each is asked for. */
+size_t weight_scratch(const fl_scratch_need *need);
+size_t operand_scratch(const fl_scratch_need *need);
+size_t product_scratch(const fl_scratch_need *need);
+size_t parts_scratch(const fl_scratch_need *need);
+size_t narrow_scratch(const fl_scratch_need *need);
+size_t sums_scratch(const fl_scratch_need *need);
+size_t library_scratch(const fl_scratch_need *need);
 
 /* Blocks that keep the device busy with `threads` each, no more than the work has. */
 unsigned grid_for(int64_t items, int threads);

@@ -84,6 +84,13 @@ static const void *take_rows(const Joined &joined, int64_t begin, int64_t count)
     return out;
 }
 
+size_t weight_scratch(const fl_scratch_need *need)
+{
+    if (need->stored == compute_dtype()) return 0;
+    int64_t most = FL_DEVICE_WIDENED > need->longest_row ? FL_DEVICE_WIDENED : need->longest_row;
+    return (size_t)(need->matrix < most ? need->matrix : most) * fl_dtype_size(compute_dtype());
+}
+
 /* ---- products ------------------------------------------------------------------------------- */
 
 void joined_fwd(const Joined &joined, fl_act y, fl_act x, int64_t T, fl_act add)

@@ -101,6 +101,23 @@ static bool find_dt(const fl_linears *group, int64_t T, fl_act *dt)
     return data != nullptr;
 }
 
+size_t narrow_scratch(const fl_scratch_need *need)
+{
+    int64_t stride = FL_MOST_LINEARS * ((need->r + 7) / 8 * 8);
+    return (size_t)(need->tokens * stride) * fl_dtype_size(compute_dtype());
+}
+
+/* Of the largest group of linears, or of a gradient that is summed over pieces of a weight. */
+size_t parts_scratch(const fl_scratch_need *need)
+{
+    int64_t pieces = need->width / LORA_PIECE + FL_MOST_LINEARS;
+    int64_t spans = need->tokens / LORA_SPAN + need->clients;
+    int64_t narrow = pieces * need->tokens * need->r, outer = spans * need->width * need->r;
+    int64_t most = narrow > outer ? narrow : outer, sums = need->tokens * need->longest_row;
+    bool is_cut = compute_dtype() != FL_F32 && need->stored != compute_dtype();
+    return (size_t)(is_cut && sums > most ? sums : most) * sizeof(float);
+}
+
 void lora_bwd(const fl_linears *group, fl_act dx, fl_act x, int64_t T)
 {
     if (!any_lora(group)) return;

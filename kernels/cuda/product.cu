@@ -19,6 +19,7 @@ fl_status op_set_compute(fl_dtype dtype)
 {
     FL_CHECK(dtype == FL_F32 || dtype == FL_BF16, FL_ERR_UNSUPPORTED,
              "%s backend: products in float32 or bfloat16 only", FL_DEVICE_NAME);
+    if (compute != dtype) forget_graphs();
     compute = dtype;
     return FL_OK;
 }
@@ -47,6 +48,11 @@ Matrix operand(fl_act x, int64_t T, int64_t cols, scratch_use use)
     void *out = scratch(use, (size_t)(T * cols) * fl_dtype_size(compute));
     each(T * cols, Convert{{out, cols, compute == FL_BF16}, rows_of(x), cols});
     return {out, cols, false};
+}
+
+size_t operand_scratch(const fl_scratch_need *need)
+{
+    return compute == FL_F32 ? 0 : (size_t)need->product * sizeof(__nv_bfloat16);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -117,6 +123,12 @@ void multiply(const Matrix &a, const Matrix &b, const Extent &size, float alpha,
     fl_act sum = fl_f32(sums, size.N);
     call_library(a, b, size, alpha, {sum, {}, 0.0f, nullptr});
     finish(to, sum, size.M, size.N);
+}
+
+/* A bias is added to bf16 in a pass of its own. */
+size_t product_scratch(const fl_scratch_need *need)
+{
+    return compute == FL_F32 ? 0 : (size_t)(need->tokens * need->biased) * sizeof(float);
 }
 
 void op_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,

@@ -28,6 +28,12 @@ static __global__ void __launch_bounds__(SUM_THREADS)
     if (threadIdx.x == 0) *out = sum;
 }
 
+size_t sums_scratch(const fl_scratch_need *need)
+{
+    int64_t pieces = (need->squares + SUM_PIECE - 1) / SUM_PIECE;
+    return pieces > 0 ? (size_t)(pieces + 1) * sizeof(double) : 0;
+}
+
 double op_sum_squares(const float *x, int64_t n)
 {
     int64_t pieces = (n + SUM_PIECE - 1) / SUM_PIECE;

@@ -8,6 +8,7 @@
 #define FL_KERNELS_EMU_CONTROL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -24,6 +25,12 @@ void fl_emu_set_checks(bool on);
 
 /* What was wrong with the last launch or call that failed: kernel, block, thread, file, line. */
 const char *fl_emu_fault_text(void);
+
+/* Bytes of memory that the device has from now on; at the start 2^40. */
+void fl_emu_set_memory(size_t bytes);
+
+/* How many graphs have been launched. */
+uint64_t fl_emu_graph_launches(void);
 
 /* Makes device memory readable and writable for host code that stands for a library of the device;
  * calls nest. */

@@ -269,7 +269,7 @@ static uint64_t volume(dim3 d)
     return (uint64_t)d.x * d.y * d.z;
 }
 
-static bool is_allowed(const Launch &launch)
+bool is_allowed(const Launch &launch)
 {
     uint64_t size = volume(launch.block), blocks = volume(launch.grid);
     bool fits = size >= 1 && size <= MAX_THREADS && size % WARP == 0 && blocks >= 1 &&
@@ -289,7 +289,6 @@ static bool is_allowed(const Launch &launch)
 
 void run_launch(const Launch &launch)
 {
-    if (!is_allowed(launch)) return;
     if (!make_stacks()) {
         fail(cudaErrorMemoryAllocation, "no memory for the stacks of threads");
         return;

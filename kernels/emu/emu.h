@@ -11,6 +11,7 @@
 #include "kernels/emu/control.h"
 #include "kernels/emu/runtime.h"
 #include "kernels/emu/shared.h"
+#include "kernels/emu/stream.h"
 
 #include <float.h>
 #include <math.h>
@@ -91,6 +92,7 @@ struct Launch {
     void (*run)(const void *call);
     const void *call;
 };
+bool is_allowed(const Launch &launch); /* false: what is wrong has been kept */
 void run_launch(const Launch &launch);
 
 template <class... P, class... A>
@@ -98,8 +100,14 @@ void launch(const char *name, dim3 grid, dim3 block, size_t dynamic_bytes, void 
             A... arguments)
 {
     auto call = [=] { kernel(static_cast<P>(arguments)...); };
-    auto run = [](const void *context) { (*static_cast<const decltype(call) *>(context))(); };
-    run_launch({name, (const void *)kernel, grid, block, dynamic_bytes, run, &call});
+    Launch launch = {name, (const void *)kernel, grid, block, dynamic_bytes, nullptr, nullptr};
+    launch.run = [](const void *context) { (*static_cast<const decltype(call) *>(context))(); };
+    if (!is_allowed(launch)) return;
+    submit([=] {
+        Launch now = launch;
+        now.call = &call;
+        run_launch(now);
+    });
 }
 
 /* ---- integers and narrow floats ------------------------------------------------------------- */

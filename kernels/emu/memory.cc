@@ -1,6 +1,7 @@
 /* Device memory: each allocation in pages of its own with untouchable pages around, its end at the
  * end of its last page, so that a kernel that runs over it ends with SIGSEGV too. */
 #include "kernels/emu/emu.h"
+#include "kernels/emu/stream.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,8 +19,8 @@ namespace fl_emu
 enum : size_t { ALIGNMENT = 64 };
 
 struct Allocation {
-    char *pages, *data; /* between two guard pages; what the caller has */
-    size_t page_bytes, bytes;
+    char *pages, *data;                /* between two guard pages; what the caller has */
+    size_t page_bytes, bytes, counted; /* counted: of the device's memory */
     Allocation *next;
 };
 
@@ -54,6 +55,15 @@ static void protect_all(int protection)
 {
     for (Allocation *a = allocations; a; a = a->next)
         FL_ASSERT(mprotect(a->pages, a->page_bytes, protection) == 0);
+}
+
+/* The pages of device memory that these bytes lie on, where they are not open anyway: opening all
+ * of it for every copy would cost more than the copy. */
+static void protect(const void *data, size_t bytes, int protection)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t first = at / page * page, end = (at + bytes + page - 1) / page * page;
+    if (!opened) FL_ASSERT(mprotect((void *)first, end - first, protection) == 0);
 }
 
 /* The allocation in which `data` lies, or NULL. */
@@ -91,44 +101,156 @@ void check_ends(const char *kernel)
     }
 }
 
-cudaError_t cudaMalloc(void **out, size_t bytes)
+/* ---- how much there is ---------------------------------------------------------------------- */
+
+static size_t limit = (size_t)1 << 40, counted;
+
+/* Takes `bytes` of what the device has. */
+static bool count_in(size_t bytes)
+{
+    if (bytes > limit || counted > limit - bytes) return false;
+    counted += bytes;
+    return true;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
+{
+    *total = limit;
+    *free = counted < *total ? *total - counted : 0;
+    return cudaSuccess;
+}
+
+/* ---- allocations ---------------------------------------------------------------------------- */
+
+/* Inaccessible pages with a guard page on both sides, or NULL. */
+static char *map_pages(size_t page_bytes, size_t page)
+{
+    void *pages =
+        mmap(nullptr, page_bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return nullptr;
+    char *begin = (char *)pages + page;
+    if (mprotect(begin, page_bytes, PROT_READ | PROT_WRITE) == 0) return begin;
+    munmap(pages, page_bytes + 2 * page);
+    return nullptr;
+}
+
+static cudaError_t allocate(void **out, size_t bytes, size_t count)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t used = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     size_t page_bytes = (used + page) / page * page;
     Allocation *a = (Allocation *)malloc(sizeof *a);
-    void *pages = bytes > SIZE_MAX / 2 ? MAP_FAILED
-                                       : mmap(nullptr, page_bytes + 2 * page, PROT_NONE,
-                                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!a || pages == MAP_FAILED ||
-        mprotect((char *)pages + page, page_bytes, PROT_READ | PROT_WRITE) != 0) {
+    char *begin = a && bytes <= SIZE_MAX / 2 ? map_pages(page_bytes, page) : nullptr;
+    if (!begin) {
         free(a);
-        if (pages != MAP_FAILED) munmap(pages, page_bytes + 2 * page);
         return fail(cudaErrorMemoryAllocation, "out of memory");
     }
-    char *begin = (char *)pages + page;
     memset(begin, 0xff, page_bytes); // as unknown as new memory of a device
-    *a = {begin, begin + page_bytes - used, page_bytes, bytes, allocations};
+    *a = {begin, begin + page_bytes - used, page_bytes, bytes, count, allocations};
     allocations = a;
     if (!opened) FL_ASSERT(mprotect(begin, page_bytes, PROT_NONE) == 0);
     *out = a->data;
     return cudaSuccess;
 }
 
+cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+    if (!may_wait("cudaMalloc")) return cudaErrorStreamCaptureUnsupported;
+    if (!count_in(bytes)) return fail(cudaErrorMemoryAllocation, "out of memory");
+    cudaError_t error = allocate(out, bytes, bytes);
+    if (error != cudaSuccess) counted -= bytes;
+    return error;
+}
+
 cudaError_t cudaFree(void *data)
 {
+    if (!may_wait("cudaFree")) return cudaErrorStreamCaptureUnsupported;
     if (!data) return cudaSuccess;
+    catch_up();
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (Allocation **at = &allocations; *at; at = &(*at)->next) {
         Allocation *a = *at;
         if (a->data != data) continue;
         *at = a->next;
+        counted -= a->counted;
         munmap(a->pages - page, a->page_bytes + 2 * page);
         free(a);
         return cudaSuccess;
     }
     return fail(cudaErrorInvalidValue, "cudaFree: not an allocation of the device");
 }
+
+/* The base only stands for the whole. */
+cudaError_t pool_malloc(void **base, size_t bytes)
+{
+    if (!count_in(bytes)) return fail(cudaErrorMemoryAllocation, "out of memory");
+    cudaError_t error = allocate(base, 0, bytes);
+    if (error != cudaSuccess) counted -= bytes;
+    return error;
+}
+
+cudaError_t pool_free(void *base)
+{
+    return cudaFree(base);
+}
+
+cudaError_t cut_block(void **out, void *, size_t, size_t bytes)
+{
+    return allocate(out, bytes, 0);
+}
+
+cudaError_t join_block(void *block)
+{
+    return cudaFree(block);
+}
+
+/* ---- pinned host memory --------------------------------------------------------------------- */
+
+struct Pinned {
+    char *data;
+    size_t bytes;
+    Pinned *next;
+};
+
+static Pinned *pinned;
+
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
+{
+    if (!may_wait("cudaHostAlloc")) return cudaErrorStreamCaptureUnsupported;
+    char *data = (char *)malloc(bytes ? bytes : 1);
+    if (!data) return fail(cudaErrorMemoryAllocation, "out of memory");
+    pinned = new Pinned{data, bytes, pinned};
+    *out = data;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    return cudaHostAlloc(out, bytes, cudaHostAllocDefault);
+}
+
+cudaError_t cudaFreeHost(void *data)
+{
+    catch_up();
+    for (Pinned **at = &pinned; *at; at = &(*at)->next) {
+        Pinned *found = *at;
+        if (found->data != data) continue;
+        *at = found->next;
+        free(data);
+        delete found;
+        return cudaSuccess;
+    }
+    return fail(cudaErrorInvalidValue, "cudaFreeHost: not pinned memory");
+}
+
+static bool is_pinned(const void *data)
+{
+    for (const Pinned *p = pinned; p; p = p->next)
+        if ((const char *)data >= p->data && (const char *)data < p->data + p->bytes) return true;
+    return false;
+}
+
+/* ---- copies --------------------------------------------------------------------------------- */
 
 /* One end of a copy. */
 static bool is_right(const void *data, size_t bytes, bool on_device)
@@ -139,17 +261,38 @@ static bool is_right(const void *data, size_t bytes, bool on_device)
            (size_t)(a->data + a->bytes - (const char *)data) >= bytes;
 }
 
+static void protect_ends(const void *to, const void *from, size_t bytes, int protection)
+{
+    if (find(to)) protect(to, bytes, protection);
+    if (find(from)) protect(from, bytes, protection);
+}
+
+static bool is_right_copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+{
+    if (is_right(to, bytes, kind != cudaMemcpyDeviceToHost) &&
+        is_right(from, bytes, kind != cudaMemcpyHostToDevice))
+        return true;
+    fail(cudaErrorInvalidValue, "cudaMemcpy: %zu bytes are not where they should be", bytes);
+    return false;
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t)
 {
     if (bytes == 0) return cudaSuccess;
-    if (!is_right(to, bytes, kind != cudaMemcpyDeviceToHost) ||
-        !is_right(from, bytes, kind != cudaMemcpyHostToDevice))
-        return fail(cudaErrorInvalidValue, "cudaMemcpy: %zu bytes are not where they should be",
-                    bytes);
-    fl_emu_memory_open();
-    memmove(to, from, bytes);
-    fl_emu_memory_close();
+    if (kind != cudaMemcpyDeviceToDevice && !may_wait("a copy of host memory"))
+        return cudaErrorStreamCaptureUnsupported;
+    if (!is_right_copy(to, from, bytes, kind)) return cudaErrorInvalidValue;
+    auto work = [=] {
+        if (!is_right_copy(to, from, bytes, kind)) return; // freed since it was recorded
+        protect_ends(to, from, bytes, PROT_READ | PROT_WRITE);
+        memmove(to, from, bytes);
+        protect_ends(to, from, bytes, PROT_NONE);
+    };
+    if (kind == cudaMemcpyHostToDevice && is_pinned(from))
+        submit_late(work);
+    else
+        submit(work);
     return cudaSuccess;
 }
 
@@ -158,9 +301,12 @@ cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t)
     if (bytes == 0) return cudaSuccess;
     if (!is_right(data, bytes, true))
         return fail(cudaErrorInvalidValue, "cudaMemset: %zu bytes are not in an allocation", bytes);
-    fl_emu_memory_open();
-    memset(data, value, bytes);
-    fl_emu_memory_close();
+    submit([=] {
+        if (!is_right(data, bytes, true)) return; // freed since it was recorded
+        protect(data, bytes, PROT_READ | PROT_WRITE);
+        memset(data, value, bytes);
+        protect(data, bytes, PROT_NONE);
+    });
     return cudaSuccess;
 }
 
@@ -175,6 +321,12 @@ cudaError_t cudaSetDevice(int)
     return cudaSuccess;
 }
 
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
+    return cudaSuccess;
+}
+
 /* One multiprocessor: few blocks where a kernel lets its grid depend on it. */
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
 {
@@ -182,19 +334,10 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+/* One device, the same for all processes of a machine. */
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int)
 {
-    *stream = 1;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamQuery(cudaStream_t)
-{
+    *out = {{"emulated device"}};
     return cudaSuccess;
 }
 
@@ -204,55 +347,16 @@ cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int)
     return cudaSuccess;
 }
 
-cudaError_t cudaMallocHost(void **out, size_t bytes)
-{
-    *out = malloc(bytes);
-    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation, "out of memory");
-}
-
-cudaError_t cudaFreeHost(void *data)
-{
-    free(data);
-    return cudaSuccess;
-}
-
-/* ---- narrow floats -------------------------------------------------------------------------- */
-
-static float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-float __bfloat162float(__nv_bfloat16 value)
-{
-    return float_of((uint32_t)value.bits << 16);
-}
-
-__nv_bfloat16 __float2bfloat16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return {0x7fff}; // NaN
-    return {(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
-}
-
-/* Sign, exponent and fraction moved to their places; 2^112 makes up for the other bias, also for
- * subnormals. */
-float __half2float(__half value)
-{
-    uint32_t sign = (uint32_t)(value.bits & 0x8000) << 16, rest = value.bits & 0x7fffu;
-    if (rest >= 0x7c00) return float_of(sign | 0x7f800000 | rest << 13);
-    float size = float_of(rest << 13) * 0x1p112f;
-    return sign ? -size : size;
-}
-
 } // namespace fl_emu
 
 const char *fl_emu_fault_text(void)
 {
     return fl_emu::text;
+}
+
+void fl_emu_set_memory(size_t bytes)
+{
+    fl_emu::limit = bytes;
 }
 
 void fl_emu_memory_open(void)

@@ -122,15 +122,32 @@ static const remedy remedies[] = {
 };
 enum { NUM_REMEDIES = sizeof remedies / sizeof remedies[0] };
 
+/* The first limit that a plan does not keep. */
+typedef struct shortage {
+    uint64_t needs, has;
+    bool of_device;
+} shortage;
+
+static bool falls_short(shortage *out, const fl_memory_plan *plan, const fl_memory_input *in,
+                        const fl_memory_limits *limits)
+{
+    uint64_t device = fl_memory_plan_device(plan, in);
+    bool of_device = plan->node <= limits->node;
+    *out = of_device ? (shortage){device, limits->device, true}
+                     : (shortage){plan->node, limits->node, false};
+    return out->needs > out->has;
+}
+
 /* Takes steps of one remedy until the plan fits. */
-static fl_status shrink(const remedy *r, fl_memory_input *in, uint64_t available, bool *fits,
-                        bool *changed)
+static fl_status shrink(const remedy *r, fl_memory_input *in, const fl_memory_limits *limits,
+                        bool *fits, bool *changed)
 {
     *fits = *changed = false;
     while (!*fits && r->less(in)) {
         fl_memory_plan plan;
+        shortage still;
         FL_TRY(fl_memory_plan_make(&plan, in));
-        *fits = plan.node <= available;
+        *fits = !falls_short(&still, &plan, in, limits);
         *changed = true;
     }
     return FL_OK;
@@ -142,12 +159,12 @@ static double gigabytes(uint64_t bytes)
 }
 
 /* Each remedy that is enough by itself. */
-static fl_status one_by_one(fl_buf *out, const fl_memory_input *in, uint64_t available)
+static fl_status one_by_one(fl_buf *out, const fl_memory_input *in, const fl_memory_limits *limits)
 {
     for (size_t i = 0; i < NUM_REMEDIES; i++) {
         fl_memory_input changed = *in;
         bool fits, any;
-        FL_TRY(shrink(&remedies[i], &changed, available, &fits, &any));
+        FL_TRY(shrink(&remedies[i], &changed, limits, &fits, &any));
         if (!fits) continue;
         FL_TRY(fl_buf_add_text(out, out->length ? ", or " : "it fits with "));
         FL_TRY(remedies[i].say(out, &changed));
@@ -156,13 +173,13 @@ static fl_status one_by_one(fl_buf *out, const fl_memory_input *in, uint64_t ava
 }
 
 /* One after the other, as many as it takes. */
-static fl_status together(fl_buf *out, const fl_memory_input *in, uint64_t available)
+static fl_status together(fl_buf *out, const fl_memory_input *in, const fl_memory_limits *limits)
 {
     fl_memory_input changed = *in;
     bool fits = false, any;
     for (size_t i = 0; i < NUM_REMEDIES && !fits; i++) {
         fl_format before = changed.format;
-        FL_TRY(shrink(&remedies[i], &changed, available, &fits, &any));
+        FL_TRY(shrink(&remedies[i], &changed, limits, &fits, &any));
         bool passed = changed.format == FL_INT8 && before != FL_INT8 && !fits; /* NF4 follows */
         if (!any || passed) continue;
         FL_TRY(fl_buf_add_text(out, out->length ? " and " : "it fits with "));
@@ -170,25 +187,45 @@ static fl_status together(fl_buf *out, const fl_memory_input *in, uint64_t avail
     }
     if (fits) return FL_OK;
     fl_memory_plan least;
+    shortage still;
     FL_TRY(fl_memory_plan_make(&least, &changed));
+    falls_short(&still, &least, &changed, limits);
     fl_buf_clear(out);
-    return fl_buf_addf(out, "at the least it needs %.3f GB", gigabytes(least.node));
+    return fl_buf_addf(out, "at the least it needs %.3f GB%s", gigabytes(still.needs),
+                       still.of_device ? " of a device" : "");
+}
+
+static const char *plural(int count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static fl_status refuse(const fl_memory_plan *plan, const fl_memory_input *in,
+                        const fl_memory_limits *limits, const shortage *gap, const char *advice)
+{
+    double needs = gigabytes(gap->needs), has = gigabytes(gap->has);
+    if (gap->of_device)
+        return fl_fail(FL_ERR_USAGE,
+                       "the run needs %.3f GB on a device (%d training rank%s of %.3f GB on %d "
+                       "device%s), there are %.3f GB (%s); %s",
+                       needs, in->hosts, plural(in->hosts), gigabytes(plan->device), in->devices,
+                       plural(in->devices), has, limits->device_source, advice);
+    return fl_fail(FL_ERR_USAGE,
+                   "the run needs %.3f GB on this node (%d training rank%s of %.3f GB, %.3f GB of "
+                   "the base shared by them), there are %.3f GB (%s); %s",
+                   needs, in->hosts, plural(in->hosts), gigabytes(plan->rank),
+                   gigabytes(plan->mapped), has, limits->node_source, advice);
 }
 
 fl_status fl_memory_plan_check(const fl_memory_plan *plan, const fl_memory_input *in,
-                               uint64_t available, const char *source)
+                               const fl_memory_limits *limits)
 {
-    if (plan->node <= available) return FL_OK;
+    shortage gap;
+    if (!falls_short(&gap, plan, in, limits)) return FL_OK;
     fl_buf advice = {0};
-    fl_status status = one_by_one(&advice, in, available);
-    if (status == FL_OK && advice.length == 0) status = together(&advice, in, available);
-    if (status == FL_OK)
-        status = fl_fail(FL_ERR_USAGE,
-                         "the run needs %.3f GB on this node (%d training rank%s of %.3f GB, %.3f "
-                         "GB of the base shared by them), there are %.3f GB (%s); %s",
-                         gigabytes(plan->node), in->hosts, in->hosts == 1 ? "" : "s",
-                         gigabytes(plan->rank), gigabytes(plan->mapped), gigabytes(available),
-                         source, fl_buf_text(&advice));
+    fl_status status = one_by_one(&advice, in, limits);
+    if (status == FL_OK && advice.length == 0) status = together(&advice, in, limits);
+    if (status == FL_OK) status = refuse(plan, in, limits, &gap, fl_buf_text(&advice));
     fl_buf_fini(&advice);
     return status;
 }

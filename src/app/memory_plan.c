@@ -8,6 +8,7 @@
 #include "fed/sent.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -34,17 +35,40 @@ static fl_status plan_trainer(fl_memory_plan *out, const fl_memory_input *in, in
     out->layers = plan.decoder.layers;
     out->workspace = plan.decoder.workspace;
     out->loss = plan.decoder.loss;
-    out->kernels = plan.decoder.kernels;
     out->round += plan.host;
+    out->scratch = fl_model_scratch_need(in->model, &in->sizes, in->format, plan.limits.max_tokens,
+                                         plan.limits.max_sequences);
+    out->scratch.squares = (int64_t)fl_lora_count(&in->lora, in->model);
+    out->scratch.clients = in->clients;
+    out->scratch.r = fl_lora_most_rank(&in->lora, in->model);
+    out->kernels = in->ops->scratch_bytes ? in->ops->scratch_bytes(&out->scratch) : 0;
+    if (out->cache) /* and the positions beside it */
+        out->cache += 2 * (uint64_t)plan.limits.max_tokens * sizeof(int32_t);
     return FL_OK;
 }
 
-/* What a method needs beside the exact sums: single clients' factors at rank 0, and what the base
- * moves by.  Every rank has that in host memory, those that train also where the backend computes;
- * one of the two is there twice while it grows. */
+/* What the base moves by.  Every rank has it in host memory, those that train also where the
+ * backend computes; one of the two is there twice while it grows.  On a device what it leaves
+ * behind then may be too short for what comes next. */
+static void plan_side(fl_memory_plan *out, const fl_memory_input *in, uint64_t side)
+{
+    enum {
+        SERVER_COPIES = 2,
+        COPIES = 3,
+        HOST_COPIES = 2,
+        SAVING_COPIES = 3 /* image, twice;
+                            joined one */
+    };
+    out->side = COPIES * side;
+    if (!in->ops->host_memory) out->round += HOST_COPIES * side;
+    out->server += (SERVER_COPIES + SAVING_COPIES) * side;
+    out->saving += SAVING_COPIES * side;
+}
+
+/* What a method needs beside the exact sums: single clients' factors at rank 0, and the base's
+ * change. */
 static void plan_method(fl_memory_plan *out, const fl_memory_input *in)
 {
-    enum { SERVER_COPIES = 2, HOST_COPIES = 3, SAVING_COPIES = 3 /* image, twice; joined one */ };
     int64_t clients = fl_participation_count(in->fed);
     size_t count = fl_lora_count(&in->lora, in->model);
     uint64_t factors = fl_lora_server_bytes(in->fed, count, clients);
@@ -55,10 +79,7 @@ static void plan_method(fl_memory_plan *out, const fl_memory_input *in)
     out->saving += factors;
     if (!in->lora.has_side) return;
     int64_t rank = in->fed->num_rounds * clients * in->lora.r;
-    uint64_t side = fl_lora_side_count(&in->lora, in->model, rank) * sizeof(float);
-    out->side = HOST_COPIES * side;
-    out->server += (SERVER_COPIES + SAVING_COPIES) * side;
-    out->saving += SAVING_COPIES * side;
+    plan_side(out, in, fl_lora_side_count(&in->lora, in->model, rank) * sizeof(float));
 }
 
 static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
@@ -73,9 +94,10 @@ static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
                           .own_start = fl_lora_method_of(in->fed)->client ||
                                        in->fed->client_lora_r.count > 0};
     fl_round_need root = {.algorithm = in->algorithm, .count = count};
-    size_t round = fl_round_bytes(&rank) + vector, server = fl_round_bytes(&root) + vector;
-    out->adapter += (size_t)in->clients * fl_client_side_bytes(in->algorithm, count);
-    out->round += round + sent * vector;
+    size_t live = fl_round_live_bytes(&rank), slots = (size_t)in->clients;
+    size_t round = fl_round_bytes(&rank) - live + vector, server = fl_round_bytes(&root) + vector;
+    out->adapter += slots * fl_client_side_live_bytes(in->algorithm, count) + live;
+    out->round += round + sent * vector + slots * fl_client_side_host_bytes(in->algorithm, count);
     out->saving =
         (states - sent) * vector + 2 * (1 + states) * vector; /* the image grows by copy */
     out->server = in->process + server + sent * vector + out->saving;
@@ -93,6 +115,21 @@ static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t ex
     out->cache = fl_generator_plan_bytes(in->model, in->ops, batch, answered);
 }
 
+/* What lies on a device: all weights of the files, in buffers of their own. */
+static void plan_device(fl_memory_plan *out, const fl_memory_input *in)
+{
+    enum { FEW = 24 }; /* buffers beside the weights' */
+    out->base += out->mapped + (in->sizes.tensors + FEW) * FL_RESERVE_ALIGNMENT;
+    out->mapped = 0;
+    out->copies = in->ops->host_bytes;
+}
+
+static uint64_t where_it_computes(const fl_memory_plan *p)
+{
+    return p->base + p->adapter + p->side + p->layers + p->workspace + p->loss + p->cache +
+           p->kernels;
+}
+
 fl_status fl_memory_plan_make(fl_memory_plan *out, const fl_memory_input *in)
 {
     int64_t example = min64(in->longest_example, in->seq_length);
@@ -103,11 +140,22 @@ fl_status fl_memory_plan_make(fl_memory_plan *out, const fl_memory_input *in)
     plan_method(out, in);
     if (!in->alone) out->saving = 0;
     if (!in->server) out->server = 0;
-    out->rank = out->base + out->adapter + out->side + out->layers + out->workspace + out->loss +
-                out->cache + out->kernels + out->round + out->saving + out->process;
+    if (!in->ops->host_memory) plan_device(out, in);
+    uint64_t computes = where_it_computes(out);
+    out->rank = out->round + out->copies + out->saving + out->process;
+    if (in->ops->host_memory)
+        out->rank += computes;
+    else
+        out->device = computes;
     uint64_t hosts = (uint64_t)in->hosts;
     out->node = out->server + hosts * out->rank + (hosts ? out->mapped : 0);
     return FL_OK;
+}
+
+uint64_t fl_memory_plan_device(const fl_memory_plan *plan, const fl_memory_input *in)
+{
+    int devices = in->devices > 0 ? in->devices : 1, ranks = (in->hosts + devices - 1) / devices;
+    return plan->device * (uint64_t)ranks;
 }
 
 /* ---- for people ----------------------------------------------------------------------------- */
@@ -130,8 +178,10 @@ static const plan_line lines[] = {
     LINE(workspace, "activations shared by layers"),
     LINE(loss, "logits"),
     LINE(cache, "key/value cache of evaluation"),
-    LINE(kernels, "panels of the kernels"),
+    LINE(kernels, "scratch of the kernels"),
+    LINE(device, "device, of one rank in all"),
     LINE(round, "round and batch"),
+    LINE(copies, "copies to the device"),
     LINE(saving, "server states, factors, saving"),
     LINE(process, "program, tokenizer, data"),
     LINE(rank, "training rank in all"),
@@ -147,9 +197,15 @@ static double megabytes(uint64_t bytes)
 
 void fl_memory_plan_print(const fl_memory_plan *plan, const fl_memory_input *in, bool all)
 {
-    FL_INFO("memory    %.1f MB on this node: %d training rank(s) of %.1f MB each, %.1f MB of the "
-            "base as a map that they share",
-            megabytes(plan->node), in->hosts, megabytes(plan->rank), megabytes(plan->mapped));
+    char shared[80] = "";
+    if (in->ops->host_memory)
+        snprintf(shared, sizeof shared, ", %.1f MB of the base as a map that they share",
+                 megabytes(plan->mapped));
+    FL_INFO("memory    %.1f MB on this node: %d training rank(s) of %.1f MB each%s",
+            megabytes(plan->node), in->hosts, megabytes(plan->rank), shared);
+    if (!in->ops->host_memory)
+        FL_INFO("device    %.1f MB on each of %d device(s) of this node, %.1f MB per training rank",
+                megabytes(fl_memory_plan_device(plan, in)), in->devices, megabytes(plan->device));
     for (size_t i = 0; all && i < sizeof lines / sizeof lines[0]; i++) {
         uint64_t bytes = *(const uint64_t *)(const void *)((const char *)plan + lines[i].at);
         if (bytes) FL_INFO("  %-32s %12.1f MB", lines[i].text, megabytes(bytes));

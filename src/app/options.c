@@ -85,6 +85,8 @@ static const fl_conf_row backend_rows[] = {
      "results do not depend on it (cuda: but for the last bits, docs/gpu.md)"},
     {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,
      "GB (1e9 bytes) that all ranks of a node may take together; 0: what the machine has left"},
+    {"device_memory_limit", FL_CONF_FLOAT, RUN(device_memory_limit), "0", 0, 1e9, NULL,
+     "GB that the ranks of one device may take of it together; 0: what it has free"},
 };
 static const fl_conf_row output_rows[] = {
     {"output_dir", FL_CONF_STRING, RUN(output_dir), "output", 0, 0, NULL,

@@ -16,6 +16,8 @@ typedef struct fl_run {
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
     fl_device_sum *devices; /* NULL: sums go through the transport */
+    int num_devices;        /* that the training ranks of this node have; 0: none */
+    uint64_t device_free;   /* bytes, of the one that has least; UINT64_MAX: none */
 
     fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
@@ -91,6 +93,10 @@ fl_status fl_run_save_adapter(const fl_run *run, const char *dir, const fl_param
 /* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
  * headers of the base. */
 fl_status fl_run_plan(fl_run *run);
+/* Finds out about the devices of this node, before any of their memory is taken.  Collective. */
+fl_status fl_run_devices(fl_run *run);
+/* Takes what the plan says of this rank's device. */
+fl_status fl_run_reserve(const fl_run *run);
 /* Tokens that the workspace must hold for each example of a micro-batch. */
 int64_t fl_run_longest_example(const fl_run *run);
 

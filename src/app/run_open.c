@@ -98,6 +98,7 @@ static fl_status open_model(fl_run *run)
 {
     if (!run->hosts_clients) return FL_OK;
     fl_options *o = &run->options;
+    FL_TRY(fl_run_reserve(run));
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops, run->longest,
                             run->format));
     fl_trainer_limits limits = {.longest = fl_run_longest_example(run),
@@ -162,7 +163,7 @@ static fl_status open_backend(fl_run *run)
     int size = fl_transport_size(t), device = run->hosts_clients ? fl_transport_node(t).rank : -1;
     char mine[NAME_SIZE] = "", *all = NULL;
     fl_status status = fl_backend_open(&run->ops, run->options.run.backend, device);
-    if (status == FL_OK && device >= 0)
+    if (status == FL_OK) /* also where nothing runs: the plan depends on it */
         status = fl_backend_set_compute(run->ops, run->options.run.compute_dtype);
     if (status == FL_OK && run->hosts_clients) snprintf(mine, sizeof mine, "%s", run->ops->name);
     fl_status gathered = fl_alloc(&all, (size_t)size, sizeof mine);
@@ -194,6 +195,7 @@ fl_status fl_run_open(fl_run *run)
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
     FL_TRY(fl_agree(run->transport, open_backend(run)));
+    FL_TRY(fl_agree(run->transport, fl_run_devices(run)));
     FL_TRY(fl_agree(run->transport, open_all(run)));
     FL_TRY(open_devices(run));
     return fl_agree(run->transport, open_round(run));

@@ -1,4 +1,5 @@
-/* The memory of a run, held against what its node has before any of it is taken. */
+/* The memory of a run, held against what its node and its devices have before any of it is taken.
+ */
 #include "app/run.h"
 #include "base/machine.h"
 #include "fed/placement.h"
@@ -76,11 +77,39 @@ static fl_memory_input memory_input(fl_run *run)
                           .eval_items = run->eval_set.count,
                           .hosts = node.ranks - (server ? 1 : 0),
                           .trainers = fl_placement_hosts(size),
+                          .devices = run->num_devices,
                           .server = server,
                           .alone = size == 1,
                           .process = fl_process_private_bytes()};
     set_lengths(&in, run);
     return in;
+}
+
+static uint64_t bytes_of(double gigabytes)
+{
+    return (uint64_t)(gigabytes * 1e9);
+}
+
+static fl_memory_limits limits_of(const fl_run *run)
+{
+    const fl_run_options *o = &run->options.run;
+    /* what the ranks of the node hold by now is in the plan, too */
+    uint64_t available = fl_machine_available_bytes("");
+    uint64_t held = run->memory_input.process * (uint64_t)fl_transport_node(run->transport).ranks;
+    bool is_known = available <= UINT64_MAX - held;
+    fl_memory_limits limits = {.node = is_known ? available + held : UINT64_MAX,
+                               .node_source = "free memory",
+                               .device = run->device_free,
+                               .device_source = "free on the device"};
+    if (o->memory_limit > 0) {
+        limits.node = bytes_of(o->memory_limit);
+        limits.node_source = "memory_limit";
+    }
+    if (o->device_memory_limit > 0 && run->num_devices > 0) {
+        limits.device = bytes_of(o->device_memory_limit);
+        limits.device_source = "device_memory_limit";
+    }
+    return limits;
 }
 
 fl_status fl_run_plan(fl_run *run)
@@ -94,13 +123,6 @@ fl_status fl_run_plan(fl_run *run)
     FL_TRY(fl_model_measure(&run->memory_input.sizes, o->data.model_name_or_path, run->longest,
                             run->format));
     FL_TRY(fl_memory_plan_make(&run->memory_plan, &run->memory_input));
-    if (o->run.memory_limit > 0)
-        return fl_memory_plan_check(&run->memory_plan, &run->memory_input,
-                                    (uint64_t)(o->run.memory_limit * 1e9), "memory_limit");
-    /* what the ranks of the node hold by now is in the plan, too */
-    uint64_t available = fl_machine_available_bytes("");
-    uint64_t held = run->memory_input.process * (uint64_t)fl_transport_node(run->transport).ranks;
-    if (available > UINT64_MAX - held) return FL_OK; /* unknown */
-    return fl_memory_plan_check(&run->memory_plan, &run->memory_input, available + held,
-                                "free memory");
+    fl_memory_limits limits = limits_of(run);
+    return fl_memory_plan_check(&run->memory_plan, &run->memory_input, &limits);
 }

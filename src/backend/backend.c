@@ -40,3 +40,12 @@ fl_status fl_backend_open(const fl_backend_ops **out, const char *name, int loca
     FL_CHECK(*out, FL_ERR_USAGE, "backend = \"%s\": this build has%s", name, names);
     return local_rank < 0 ? FL_OK : (*out)->open(local_rank);
 }
+
+void fl_backend_replay(const fl_backend_ops *ops, const fl_replay_key *key,
+                       void (*body)(void *context), void *context)
+{
+    if (ops->replay)
+        ops->replay(key, body, context);
+    else
+        body(context);
+}

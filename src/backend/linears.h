@@ -3,7 +3,8 @@
  *
  * A batch may hold rows of several clients, each with an adapter of its own over the one base:
  * y = x W^T + bias + factor_c scale (drop_c(x) A_c^T) B_c^T for the rows of client c.  Whatever a
- * client gets is a function of its own rows: bits do not depend on who else is in the batch.
+ * client gets is a function of its own rows: bits do not depend on who else is in the batch, as far
+ * as those of a row of `linear_fwd` do not (backend/ops.h).
  */
 #ifndef FL_BACKEND_LINEARS_H
 #define FL_BACKEND_LINEARS_H

@@ -19,6 +19,7 @@
 #ifndef FL_BACKEND_OPS_H
 #define FL_BACKEND_OPS_H
 
+#include "backend/device.h"
 #include "backend/types.h"
 #include "base/rng.h"
 
@@ -44,6 +45,7 @@ typedef struct fl_backend_ops {
     bool host_memory;
     fl_dtype best_compute; /* F32 or BF16: what `set_compute` is given when nobody asks */
     bool shares_prefixes;  /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
+    size_t host_bytes;     /* of the host's memory that copies take, where it is not host_memory */
 
     /* -- life --------------------------------------------------------------------------------- */
     /* Whether this machine has what the backend runs on. */
@@ -60,6 +62,15 @@ typedef struct fl_backend_ops {
      * as its format defines it) is rounded to the nearest bf16, ties to even; sums, alpha, beta,
      * bias and results stay fp32.  Everything else is fp32 in both.  Errors: FL_ERR_UNSUPPORTED. */
     fl_status (*set_compute)(fl_dtype dtype);
+    /* Optional; NULL: callers run the body (fl_backend_replay does).  Runs body(context), or
+     * repeats what it launched when the same key came before.  The body is a function of the key
+     * and of what lies in backend memory alone; it calls no copy_in, copy_out, alloc, release or
+     * sum_squares, and its pointers stay valid until the key is forgotten, as all keys are when any
+     * memory is released.  A body that does call one of them is found out when it is recorded: what
+     * it calls after that does nothing, copy_out gives zeros, alloc fails; then the body is run
+     * again from its beginning, and its key is never recorded again.  A body inside a body belongs
+     * to it. */
+    void (*replay)(const fl_replay_key *key, void (*body)(void *context), void *context);
     /* What activations that enter products are kept in: F32, or BF16 where set_compute was given
      * that and the backend has its kernels for it.  Before `open` too. */
     fl_dtype (*act_dtype)(void);
@@ -72,9 +83,18 @@ typedef struct fl_backend_ops {
     void (*copy)(void *to, const void *from, size_t bytes); /* both in backend memory */
     void (*zero)(void *data, size_t bytes);
 
-    /* Optional; NULL: nothing to speak of.  Bytes of host memory at the most that the kernels of
-     * all threads keep for themselves, once they have met the largest of these calls. */
+    /* Optional; NULL: nothing to speak of.  Bytes, of the memory that alloc gives, that the kernels
+     * of all threads keep for themselves at the most, once they have met the largest of these
+     * calls; with host_memory of the host's.  After set_compute. */
     size_t (*scratch_bytes)(const fl_scratch_need *need);
+    /* Optional; NULL: its memory is the host's.  What the device of this rank has at the moment. */
+    fl_status (*memory)(fl_device_memory *out);
+    /* Optional; NULL: alloc takes what it needs.  Takes all memory of a run at once: `bytes` for
+     * what alloc will be asked for, each buffer rounded up to FL_RESERVE_ALIGNMENT, and what
+     * scratch_bytes says on top, which is taken now.  A warning is said when a plan was too small,
+     * and memory taken beyond it.  Before the first alloc, or when all has been released.  Errors:
+     * FL_ERR_MEMORY. */
+    fl_status (*reserve)(size_t bytes, const fl_scratch_need *need);
 
     /* -- embedding and rows ------------------------------------------------------------------- */
     /* out[T,C] = table[ids[t], :]; the table is not quantised.  overwrite */
@@ -203,6 +223,10 @@ void fl_backend_set_threads(int threads);
 
 /* set_compute by the words of the config: float32, bfloat16, or auto for the backend's best. */
 fl_status fl_backend_set_compute(const fl_backend_ops *ops, const char *word);
+
+/* ops->replay, or body(context) where there is none. */
+void fl_backend_replay(const fl_backend_ops *ops, const fl_replay_key *key,
+                       void (*body)(void *context), void *context);
 
 extern const fl_backend_ops fl_backend_cpu;
 /* The same source twice (kernels/cuda): for devices, and run by the host; in builds with

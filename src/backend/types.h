@@ -71,12 +71,4 @@ typedef struct fl_adamw {
     int64_t step;      /* counted from 1 */
 } fl_adamw;
 
-/* The largest calls of a workspace. */
-typedef struct fl_scratch_need {
-    int64_t
-        product; /* elements of the first operand [T, cols] or [T, rows] of linear_fwd and _bwd */
-    int64_t longest; /* tokens of one sequence */
-    int64_t H, KV, D;
-} fl_scratch_need;
-
 #endif

@@ -55,12 +55,16 @@ static fl_status allocate(fl_client_side *side)
     return a->client ? vector(c, &c->own) : FL_OK;
 }
 
-size_t fl_client_side_bytes(const fl_algorithm *a, size_t count)
+size_t fl_client_side_live_bytes(const fl_algorithm *a, size_t count)
 {
     size_t own = a->client ? 1 : 0, sent = a->sends_state ? 1 : 0;
-    size_t live = trains_with_hooks(a) ? 2 + sent + own : 0; /* backend memory */
-    size_t image = own;                                      /* of the state's file */
-    return (live + host_vectors(a) + image) * count * sizeof(float);
+    return (trains_with_hooks(a) ? 2 + sent + own : 0) * count * sizeof(float);
+}
+
+size_t fl_client_side_host_bytes(const fl_algorithm *a, size_t count)
+{
+    size_t image = a->client ? 1 : 0; /* of the state's file */
+    return (host_vectors(a) + image) * count * sizeof(float);
 }
 
 fl_status fl_client_side_create(fl_client_side **out, const fl_algorithm *algorithm,

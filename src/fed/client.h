@@ -16,8 +16,9 @@ fl_status fl_client_side_create(fl_client_side **out, const fl_algorithm *algori
                                 size_t count, const char *output_dir);
 void fl_client_side_destroy(fl_client_side *side); /* accepts NULL */
 
-/* Bytes that it takes, backend and host memory. */
-size_t fl_client_side_bytes(const fl_algorithm *algorithm, size_t count);
+/* Bytes that it takes of backend memory, and of the host's. */
+size_t fl_client_side_live_bytes(const fl_algorithm *algorithm, size_t count);
+size_t fl_client_side_host_bytes(const fl_algorithm *algorithm, size_t count);
 
 typedef struct fl_client_start {
     uint32_t client;

@@ -146,6 +146,14 @@ size_t fl_round_bytes(const fl_round_need *need)
     return sums + (size_t)need->slots * vectors;
 }
 
+size_t fl_round_live_bytes(const fl_round_need *need)
+{
+    size_t extra = need->algorithm->extra_sum ? 1 : 0, slots = (size_t)need->slots;
+    if (!need->ops || need->ops->host_memory) return 0;
+    /* sums; of each slot an update, what it began with, and perhaps a further vector */
+    return need->count * ((1 + extra) * sizeof(int64_t) + slots * (2 + extra) * sizeof(float));
+}
+
 void fl_round_destroy(fl_round *r)
 {
     if (!r) return;

@@ -90,8 +90,8 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env);
 int64_t fl_round_slots(const fl_fed_config *fed, const fl_privacy *privacy,
                        int64_t clients_per_pass);
 
-/* Bytes that it takes, but for small tables and the clients' side (fl_client_side_bytes, for each
- * slot). */
+/* Bytes that it takes, but for small tables and the clients' side (fl_client_side_live_bytes and
+ * _host_bytes, for each slot). */
 typedef struct fl_round_need {
     const fl_algorithm *algorithm;
     const fl_backend_ops *ops; /* NULL: a rank that trains nobody */
@@ -101,6 +101,8 @@ typedef struct fl_round_need {
     bool own_start;            /* clients do not start from the global adapter as it is */
 } fl_round_need;
 size_t fl_round_bytes(const fl_round_need *need);
+/* Of these, those of a device. */
+size_t fl_round_live_bytes(const fl_round_need *need);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 
 /* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank

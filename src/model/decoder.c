@@ -74,21 +74,6 @@ void fl_decoder_destroy(fl_decoder *d)
     fl_free(d);
 }
 
-static size_t scratch_bytes(const fl_decoder *d)
-{
-    const fl_model_config *c = &d->model->config;
-    const fl_decoder_limits *limits = &d->limits;
-    if (!d->ops->scratch_bytes) return 0;
-    int64_t chunk = limits->max_tokens < FL_LOSS_CHUNK ? limits->max_tokens : FL_LOSS_CHUNK;
-    int64_t linears = limits->max_tokens * fl_decoder_widest(c), head = chunk * c->vocab_size;
-    fl_scratch_need need = {.product = linears > head ? linears : head,
-                            .longest = limits->max_tokens / limits->max_sequences,
-                            .H = c->num_heads,
-                            .KV = c->num_kv_heads,
-                            .D = c->head_dim};
-    return d->ops->scratch_bytes(&need);
-}
-
 fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
                               const fl_backend_ops *ops, const fl_lora_config *lora,
                               const fl_decoder_limits *limits)
@@ -98,7 +83,6 @@ fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *confi
     if (d.limits.max_clients == 0) d.limits.max_clients = 1;
     FL_TRY(fl_alloc(&d.layers, (size_t)config->num_layers, sizeof *d.layers));
     *out = fl_decoder_layout(&d, NULL);
-    out->kernels = scratch_bytes(&d);
     fl_free(d.layers);
     return FL_OK;
 }

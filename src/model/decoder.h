@@ -62,7 +62,6 @@ typedef struct fl_decoder_plan {
     size_t layers;    /* what is kept of each layer for the backward pass */
     size_t workspace; /* what all layers use in turn, and the batch */
     size_t loss;      /* logits of FL_LOSS_CHUNK rows and what belongs to them */
-    size_t kernels;   /* not of the decoder's block: what kernels keep, in host memory */
 } fl_decoder_plan;
 fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
                               const fl_backend_ops *ops, const fl_lora_config *lora,

@@ -1,4 +1,5 @@
 /* Frozen weights where the kernels read them. */
+#include "base/file.h"
 #include "model/model_internal.h"
 
 /* A copy of frozen data in backend memory. */
@@ -16,6 +17,7 @@ fl_status fl_model_make_resident(fl_model *model, const void **data, size_t byte
     copy->next = model->residents;
     model->residents = copy;
     model->ops->copy_in(copy->data, *data, bytes);
+    fl_map_forget(*data, bytes);
     *data = copy->data;
     return model->ops->status();
 }

@@ -114,6 +114,7 @@ fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model
     out->adapter = slots * ADAPTER_COPIES * stride_of(fl_lora_count(lora, model)) * sizeof(float);
     out->host =
         slots * limits->most_examples * sizeof(uint32_t) + BATCH_ARRAYS * tokens * sizeof(int32_t);
+    out->limits = batch;
     return fl_decoder_plan_for(&out->decoder, model, ops, lora, &batch);
 }
 

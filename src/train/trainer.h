@@ -28,6 +28,7 @@ void fl_trainer_destroy(fl_trainer *trainer); /* accepts NULL */
 
 /* Bytes that fl_trainer_create would take, for a model that need not be open. */
 typedef struct fl_trainer_plan {
+    fl_decoder_limits limits;
     fl_decoder_plan decoder; /* activations */
     size_t adapter;          /* weights, gradients, moments of all slots */
     size_t host;             /* batch, order of the examples */

@@ -1,22 +1,10 @@
 /* The emulated device itself: what kernels may rely on, and planted faults, each of which must be
  * found in every order of the threads. */
-#include "kernels/emu/emu.h"
+#include "test_emulation.h"
 
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern "C" {
-#include <cmocka.h>
-}
 
 #include "device_arrays.h"
-
-using namespace fl_emu;
 
 enum { THREADS = 96, BLOCKS = 5 };
 
@@ -307,22 +295,6 @@ static __global__ void overrun_kernel(float *out)
 static void overrun_on_device()
 {
     fl_emu::launch("overrun", 1, 32, 0, overrun_kernel, victim);
-}
-
-/* How a process ends that does this.  A handler of a sanitizer may turn the signal into an exit. */
-static bool survives(void (*act)())
-{
-    fflush(nullptr);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL);
-        act();
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void do_nothing()

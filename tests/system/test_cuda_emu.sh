@@ -22,6 +22,10 @@ for ranks in 2 3; do
     diff <(losses "$work/one") <(losses "$work/$ranks") >&2 || fail "other losses on $ranks ranks"
 done
 
+# the base's change grows from round to round, in memory that was planned
+train "$work/side" 0 "${small[@]}" --eval_data= --num_rounds 4 --max_steps 1 --backend cuda_emu \
+    --lora_aggregation fedex
+
 # layers computed again instead of kept, and a window shorter than the sequences
 train "$work/again" 0 "${small[@]}" --eval_data= --backend cuda_emu --gradient_checkpointing true
 train "$work/kept" 0 "${small[@]}" --eval_data= --backend cuda_emu

@@ -78,6 +78,12 @@ done >"$work/long.jsonl"
 small+=(--model_name_or_path "$work/fp32" --dataset_name "$work/long.jsonl" --batch_size 4)
 rm -rf "$work/out"
 
+# What is limited: the key, the plan's line of what one has, how many have it on N ranks, the words.
+key=memory_limit line='this node in all' where='on this node'
+sharers() {
+    echo 1
+}
+
 # refuse PERCENT RANKS ARGUMENT...: with so much of what the run needs.  One error line; $advice is
 # its end, $limit the limit.
 refuse() {
@@ -85,12 +91,12 @@ refuse() {
     shift 2
     run "$ranks" "${small[@]}" --check "$@"
     [[ $code -eq 0 ]] || fail "exit code $code: $*"
-    need=$(planned 'this node in all')
+    need=$(($(planned "$line") * $(sharers "$ranks")))
     limit=0.$(printf '%09d' $((need * percent / 100)))
-    expect_error "the run needs [0-9.]+ GB on this node .*there are 0[.][0-9]+ GB \(memory_limit\); " \
-        "$ranks" "${small[@]}" --memory_limit "$limit" "$@"
+    expect_error "the run needs [0-9.]+ GB $where .*there are 0[.][0-9]+ GB \($key\); " \
+        "$ranks" "${small[@]}" --$key "$limit" "$@"
     [[ ! -e $work/out ]] || fail "something was written"
-    advice=$(sed -nE 's/^rank 0: error: .*\(memory_limit\); //p' "$work/stderr")
+    advice=$(sed -nE "s/^rank 0: error: .*\($key\); //p" "$work/stderr")
     echo "$*: $advice"
 }
 
@@ -101,7 +107,7 @@ accept() {
     shift 2
     read -ra options < <(sed -E 's/ = /=/g; s/ and / /g; s/[(),]//g' <<<"$remedy")
     [[ $remedy != *"training rank"* ]] || options=()
-    run "$ranks" "${small[@]}" --memory_limit "$(awk "BEGIN { print $limit * 1.02 }")" --check "$@" \
+    run "$ranks" "${small[@]}" --$key "$(awk "BEGIN { print $limit * 1.02 }")" --check "$@" \
         "${options[@]}"
     [[ $code -eq 0 ]] || fail "the advice does not help: $remedy"
 }
@@ -144,3 +150,26 @@ refuse 20 0
 accept 0 "${advice#it fits with }"
 refuse 1 0
 [[ $advice == "at the least it needs 0.0"*" GB" ]] || fail "$advice"
+
+# ---- a device, which several ranks share
+
+small+=(--backend cuda_emu)
+run 0 "${small[@]}" --check
+! said 'this build has' || exit 0
+key=device_memory_limit line='device, of one rank in all' where='on a device'
+sharers() {
+    echo $(($1 > 2 ? $1 - 1 : 1)) # all but rank 0
+}
+refuse 80 0
+propose "gradient_checkpointing = true" "batch_size = " "load_in_8bit = true"
+follow 0
+refuse 80 3
+propose "1 training rank on this node"
+follow 3
+refuse 1 0
+[[ $advice == "at the least it needs 0."*" GB of a device" ]] || fail "$advice"
+# the base is not the node's
+run 0 "${small[@]}" --check
+[[ -z $(planned 'base, map of its files') ]] || fail "a map of the base on the node"
+(($(planned 'base, of its own') > $(stat -c %s "$work"/fp32/*.safetensors | awk '{ s += $1 } END { print s }') * 99 / 100)) ||
+    fail "the base is not on the device"

@@ -1,0 +1,41 @@
+/* What ops say and are asked about the device behind them: memory, and launches that repeat. */
+#ifndef FL_BACKEND_DEVICE_H
+#define FL_BACKEND_DEVICE_H
+
+#include "tensor/tensor.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The largest calls of a workspace. */
+typedef struct fl_scratch_need {
+    int64_t
+        product; /* elements of the first operand [T, cols] or [T, rows] of linear_fwd and _bwd */
+    int64_t longest; /* tokens of one sequence */
+    int64_t H, KV, D;
+    int64_t tokens, clients; /* of a batch */
+    int64_t matrix;          /* elements of the largest frozen matrix, or of all of a group */
+    int64_t width;           /* sum of the rows or of the columns of the widest group of linears */
+    int64_t biased;          /* rows of the widest group with biases */
+    int64_t r;               /* the largest rank of an adapted linear */
+    int64_t longest_row;     /* elements of a row of such */
+    fl_dtype stored;         /* of all frozen matrices; anything but a float: they differ, or are
+                                quantised */
+    int64_t squares;         /* n of sum_squares */
+} fl_scratch_need;
+
+/* The memory of the device that a rank computes on. */
+typedef struct fl_device_memory {
+    size_t free;              /* bytes that buffers can still take */
+    size_t total;             /* bytes it has */
+    unsigned char device[16]; /* which one: the same for ranks that share it */
+} fl_device_memory;
+
+/* What tells one sequence of launches from another: compared as a whole. */
+typedef struct fl_replay_key {
+    uint64_t word[8];
+} fl_replay_key;
+
+enum { FL_RESERVE_ALIGNMENT = 256 };
+
+#endif
