@@ -8,14 +8,6 @@
 namespace FL_DEVICE
 {
 
-/* A matrix of fp32 without gaps between its rows of C elements: what kernels take. */
-inline float *dense(fl_act x, int64_t C)
-{
-    if (x.data && (x.dtype != FL_F32 || x.stride != C))
-        fail_op(FL_ERR_INTERNAL, "activations are not dense fp32");
-    return static_cast<float *>(x.data);
-}
-
 bool op_present();
 fl_status op_open(int local_rank);
 fl_status op_status();

@@ -23,10 +23,10 @@ fl_status op_set_compute(fl_dtype dtype)
     return FL_OK;
 }
 
-/* Activations are fp32 also where products round their operands. */
+/* Rounded once when they are written, and not again when they enter a product. */
 fl_dtype op_act_dtype()
 {
-    return FL_F32;
+    return compute;
 }
 
 /* ---- operands ------------------------------------------------------------------------------- */

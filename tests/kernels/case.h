@@ -40,7 +40,7 @@ typedef struct kernel_case {
     float factor;  /* epsilon, cap, probability, alpha, spread of logits, scale: see the function */
     float beta;
     case_weight weight;
-    bool accumulate, trans_a, trans_b, inverse, shares_a, side;
+    bool accumulate, trans_a, trans_b, inverse, shares_a, side, bare;
     bool vanishes; /* gradients of q and k cancel to nothing */
     int64_t S, H, KV, D, window, capacity;
     float softcap;

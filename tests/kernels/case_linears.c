@@ -1,10 +1,10 @@
 /* Groups of linears with the LoRA of many clients (backend/linears.h).  rows: of each linear, up to
- * the first 0; factor: dropout; beta != 0: `add` of a single linear. */
+ * the first 0; factor: dropout; beta != 0: `add` of a single linear; bare: the second has no LoRA.
+ */
 #include "case.h"
 
 #include "backend/linears.h"
 
-/* The second linear's dropout stream is the one before the first's. */
 enum { STREAMS = CASE_LINEARS };
 
 typedef struct lora_group {
@@ -49,6 +49,10 @@ static size_t make_slots(case_run *run, fl_lora_slot *slots, int count, bool sha
         fl_lora_slot *slot = &slots[i];
         *slot = (fl_lora_slot){.r = c->R, .scale = 0.3f, .stream = (i + 1) % STREAMS};
         slot->shares_a = shares_a && i > 0;
+        if (c->bare && i == 1) {
+            slot->r = 0;
+            continue;
+        }
         if (slot->shares_a) {
             slot->a = slots[i - 1].a;
             slot->t = slots[i - 1].t;
@@ -169,5 +173,7 @@ const kernel_case case_linears[] = {
     BOTH(.T = 20, .rows = {40, 24}, .cols = 64, .R = 8, .clients = 3, .inverse = true,
          .factor = 0.1f),
     BOTH(.T = 16, .rows = {64, 64}, .cols = 64, .R = 16, .clients = 2, .gap = 16),
+    BOTH(.T = 18, .rows = {40, 24, 24}, .cols = 64, .R = 8, .clients = 2, .bare = true,
+         .factor = 0.1f),
     {0},
 };

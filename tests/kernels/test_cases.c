@@ -18,7 +18,9 @@ static void test_every_op_has_a_row(void **state)
         for (int64_t t = 0; t < CHECK_COUNT(tables); t++)
             for (const kernel_case *row = tables[t]; row->op; row++)
                 found = found || row->member == at;
-        if (!found) fail_msg("op %zu has no row", (at - begin) / sizeof(member));
+        if (!found)
+            fail_msg("op %zu from embedding on has no row in case_*.c",
+                     (at - begin) / sizeof(member));
     }
 }
 
@@ -41,13 +43,17 @@ static bool applies(const kernel_case *row, const fl_backend_ops *ops)
     return ops->shares_prefixes || !continues;
 }
 
+/* Activations on a boundary of 64 bytes, or one element behind it.  Of the ways to run a backend
+ * the first sees both, the others one. */
 static void run_tables(int index, fl_dtype compute)
 {
+    const fl_backend_ops *before = check_backend(index - 1);
+    bool is_first = check_backend(index) != before;
     for (int64_t t = 0; t < CHECK_COUNT(tables); t++) {
         for (const kernel_case *row = tables[t]; row->op; row++) {
             if (!applies(row, check_backend(index))) continue;
-            case_check(row, index, compute, false);
-            case_check(row, index, compute, true);
+            if (is_first || index % 2) case_check(row, index, compute, false);
+            if (is_first || index % 2 == 0) case_check(row, index, compute, true);
         }
     }
 }
