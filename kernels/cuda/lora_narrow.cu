@@ -6,7 +6,8 @@ namespace FL_DEVICE
 {
 
 template <class Engine, int R, Side SIDE>
-static __global__ void __launch_bounds__(LORA_THREADS) lora_narrow_kernel(LoraCall call)
+static __global__ void __launch_bounds__(LORA_THREADS, LORA_BLOCKS)
+    lora_narrow_kernel(LoraCall call)
 {
     constexpr int FACTOR_ROWS = SIDE == SIDE_A ? R : LORA_TILE;
     constexpr int FACTOR_COLS = SIDE == SIDE_A ? LORA_TILE : R;

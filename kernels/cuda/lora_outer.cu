@@ -6,7 +6,7 @@ namespace FL_DEVICE
 {
 
 template <class Engine, int R, Side SIDE>
-static __global__ void __launch_bounds__(LORA_THREADS) lora_outer_kernel(LoraCall call)
+static __global__ void __launch_bounds__(LORA_THREADS, LORA_BLOCKS) lora_outer_kernel(LoraCall call)
 {
     typedef typename Engine::Element Element;
     FL_SHARED_DYNAMIC(Element, memory);

@@ -9,7 +9,12 @@
 namespace FL_DEVICE
 {
 
-enum { LORA_THREADS = 128, FOUR = 4, ROW_FOURS = LORA_TILE / FOUR /* of a wide tile's row */ };
+enum {
+    LORA_THREADS = 128,
+    LORA_BLOCKS = 3 /* of a multiprocessor at least */,
+    FOUR = 4,
+    ROW_FOURS = LORA_TILE / FOUR /* of a wide tile's row */
+};
 
 typedef float Four[FOUR];
 struct alignas(16) FourFloats {

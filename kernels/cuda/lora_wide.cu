@@ -31,7 +31,7 @@ static __device__ void add_tile(const Rows &wide, const fl_shared<float> &stage,
 }
 
 template <class Engine, int R, Side SIDE>
-static __global__ void __launch_bounds__(LORA_THREADS) lora_wide_kernel(LoraCall call)
+static __global__ void __launch_bounds__(LORA_THREADS, LORA_BLOCKS) lora_wide_kernel(LoraCall call)
 {
     constexpr int FACTOR_ROWS = SIDE == SIDE_A ? R : LORA_TILE;
     constexpr int FACTOR_COLS = SIDE == SIDE_A ? LORA_TILE : R;

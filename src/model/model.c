@@ -118,6 +118,31 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
     return FL_OK;
 }
 
+/* The linears from `first` to `last` read one input: where backend memory is not the host's, one
+ * block takes those that are stored as they are and alike, so that they can be multiplied as one.
+ */
+static fl_status load_group(fl_model *model, int64_t index, fl_module first, fl_module last)
+{
+    const fl_model_config *c = &model->config;
+    char name[FL_TENSOR_NAME_SIZE];
+    size_t bytes = 0;
+    const fl_tensor *before = NULL;
+    bool are_alike = model->format == FL_STORED;
+    for (int m = (int)first; m <= (int)last; m++) {
+        if ((int)c->family->linear[m].holder != m) continue;
+        fl_layer_tensor_name(name, index, c->family->linear[m].path, "weight");
+        const fl_tensor *t = fl_weights_find(model->files, name);
+        are_alike = are_alike && t && (!before || t->dtype == before->dtype);
+        if (t) bytes += (size_t)fl_tensor_count(t) * fl_dtype_size(t->dtype);
+        before = t;
+    }
+    if (are_alike) FL_TRY(fl_model_begin_block(model, bytes));
+    for (int m = (int)first; m <= (int)last; m++)
+        if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
+    fl_model_end_block(model);
+    return FL_OK;
+}
+
 static int64_t norm_size(const fl_model_config *c, int norm)
 {
     return norm == FL_NORM_QUERY || norm == FL_NORM_KEY ? c->head_dim : c->hidden_size;
@@ -133,9 +158,10 @@ static fl_status load_layer(fl_model *model, int64_t index)
         fl_layer_tensor_name(name, index, c->family->norm[n], "weight");
         FL_TRY(get_vector(model, name, norm_size(c, n), c->family->norm_offset, &norms[n]));
     }
-    for (int m = 0; m < FL_NUM_MODULES; m++)
-        if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
-    return FL_OK;
+    FL_TRY(load_group(model, index, FL_Q_PROJ, FL_V_PROJ));
+    FL_TRY(load_group(model, index, FL_O_PROJ, FL_O_PROJ));
+    FL_TRY(load_group(model, index, FL_GATE_PROJ, FL_UP_PROJ));
+    return load_group(model, index, FL_DOWN_PROJ, FL_DOWN_PROJ);
 }
 
 /* A folder without lm_head.weight has a tied head even where config.json does not say so. */

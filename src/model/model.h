@@ -27,6 +27,8 @@ typedef struct fl_model {
     size_t weight_bytes; /* of the frozen base, as stored */
     struct fl_weights *files;
     struct fl_resident *residents; /* copies of weights in backend memory; NULL: the maps serve */
+    char *open_block; /* of the copies that are put one behind the other; NULL: none is open */
+    size_t open_left; /* bytes of it that are free */
     fl_arena *arena;
     float *block;      /* backend memory of norms, biases and tables */
     size_t block_used; /* floats */

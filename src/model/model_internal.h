@@ -11,6 +11,10 @@ fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim,
 /* Where the backend's kernels do not read the host's memory, *data (`bytes` of a file's map)
  * becomes a copy in backend memory, which lives as long as the model.  Errors: FL_ERR_MEMORY. */
 fl_status fl_model_make_resident(fl_model *model, const void **data, size_t bytes);
+/* Until fl_model_end_block copies lie one behind the other in one piece of `bytes`, as far as they
+ * fit into it.  Does nothing where there are no copies.  Errors: FL_ERR_MEMORY. */
+fl_status fl_model_begin_block(fl_model *model, size_t bytes);
+void fl_model_end_block(fl_model *model);
 void fl_model_release_residents(fl_model *model);
 
 enum { FL_TENSOR_NAME_SIZE = 160 };
