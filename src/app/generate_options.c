@@ -46,8 +46,8 @@ static const fl_conf_row backend_rows[] = {
     {"backend", FL_CONF_WORD, AT(backend), "auto", 0, 0, "auto|cpu|cuda|cuda_emu",
      "where the mathematics runs; auto takes the best one present"},
     {"compute_dtype", FL_CONF_WORD, AT(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
-     "what matrix products multiply; sums and all else are float32; auto: bfloat16 on cuda, float32 "
-     "elsewhere"},
+     "what matrix products multiply and activations are stored in; all else is float32; auto: "
+     "bfloat16 on cuda, float32 elsewhere"},
     {"threads", FL_CONF_INT, AT(threads), "1", 1, 1024, NULL, "threads; answers do not depend on it"},
 };
 // clang-format on

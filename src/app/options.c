@@ -71,8 +71,8 @@ static const fl_conf_row backend_rows[] = {
      "where the mathematics runs; auto takes the best one present; cuda_emu is cuda's source run by "
      "the host, for tests"},
     {"compute_dtype", FL_CONF_WORD, RUN(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
-     "what matrix products multiply; sums and all else are float32; auto: bfloat16 on cuda, float32 "
-     "elsewhere"},
+     "what matrix products multiply and activations are stored in; all else is float32; auto: "
+     "bfloat16 on cuda, float32 elsewhere"},
     {"device_sums", FL_CONF_WORD, RUN(device_sums), "auto", 0, 0, FL_DEVICE_SUMS_WORDS,
      "how updates of several devices are added: nccl, from device to device, or mpi, through the "
      "hosts; auto: nccl where every rank that trains has a device of its own; the numbers are the "

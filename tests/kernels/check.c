@@ -51,7 +51,6 @@ const fl_backend_ops *check_backend(int index)
         if (index-- > 0) continue;
         backend = found;
         assert_int_equal(found->open(0), FL_OK);
-        assert_int_equal(found->set_compute(FL_F32), FL_OK);
         snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend, variants[i].name);
         return found;
     }

@@ -23,8 +23,8 @@ typedef struct check_act_run {
 typedef void check_act_fn(check_act_run *run, const void *context);
 void check_act_layouts(const fl_backend_ops *ops, check_act_fn *fn, const void *context);
 
-/* Does the backend keep activations in that type once it has been asked for it?  It is from then
- * on, until the next check_backend. */
+/* Does the backend keep activations in that type once it has been asked for it?  It does from
+ * then on, until check_act_layouts has returned. */
 bool check_takes(const fl_backend_ops *ops, fl_dtype dtype);
 
 /* [T, C] with the values of `host`, which are rounded to dtype; host NULL: NaN. */
