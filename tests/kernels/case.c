@@ -182,9 +182,10 @@ void case_result(case_run *run, const char *what, const float *x, int64_t count,
         out[i] = (double)host[i];
 }
 
-void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count)
+void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count,
+                         case_bound bound)
 {
-    double *out = add_result(what, count, BOUND_SUM);
+    double *out = add_result(what, count, bound);
     run->ops->copy_out(out, x, (size_t)count * sizeof *out);
 }
 
@@ -192,6 +193,15 @@ void case_result_ints(case_run *run, const char *what, const int32_t *x, int64_t
 {
     double *out = add_result(what, count, BOUND_EXACT);
     int32_t *host = (int32_t *)check_host(count);
+    run->ops->copy_out(host, x, (size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (double)host[i];
+}
+
+void case_result_longs(case_run *run, const char *what, const int64_t *x, int64_t count)
+{
+    double *out = add_result(what, count, BOUND_EXACT);
+    int64_t *host = (int64_t *)check_host(2 * count);
     run->ops->copy_out(host, x, (size_t)count * sizeof *host);
     for (int64_t i = 0; i < count; i++)
         out[i] = (double)host[i];
