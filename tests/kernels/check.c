@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { MAX_BUFFERS = 128, GUARD_BYTES = 64, GUARD = 0xa5 };
+enum { MAX_BUFFERS = 1024, GUARD_BYTES = 64, GUARD = 0xa5 };
 
 static bool select_isa(const char *name)
 {
@@ -51,6 +51,7 @@ const fl_backend_ops *check_backend(int index)
         if (index-- > 0) continue;
         backend = found;
         assert_int_equal(found->open(0), FL_OK);
+        assert_int_equal(found->set_compute(FL_F32), FL_OK);
         snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend, variants[i].name);
         return found;
     }
