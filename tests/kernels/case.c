@@ -182,9 +182,10 @@ void case_result(case_run *run, const char *what, const float *x, int64_t count,
         out[i] = (double)host[i];
 }
 
-void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count)
+void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count,
+                         case_bound bound)
 {
-    double *out = add_result(what, count, BOUND_SUM);
+    double *out = add_result(what, count, bound);
     run->ops->copy_out(out, x, (size_t)count * sizeof *out);
 }
 
@@ -192,6 +193,15 @@ void case_result_ints(case_run *run, const char *what, const int32_t *x, int64_t
 {
     double *out = add_result(what, count, BOUND_EXACT);
     int32_t *host = (int32_t *)check_host(count);
+    run->ops->copy_out(host, x, (size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (double)host[i];
+}
+
+void case_result_longs(case_run *run, const char *what, const int64_t *x, int64_t count)
+{
+    double *out = add_result(what, count, BOUND_EXACT);
+    int64_t *host = (int64_t *)check_host(2 * count);
     run->ops->copy_out(host, x, (size_t)count * sizeof *host);
     for (int64_t i = 0; i < count; i++)
         out[i] = (double)host[i];
@@ -243,33 +253,33 @@ static void compare(const case_run *run, const result *got, const result *want)
                  run->row->op, apart / norm, norm, bound);
 }
 
-/* Runs the row on a backend. */
+/* Makes backend `index` the one in use, with products in the type that the run wants. */
+static void start_backend(case_run *run, int index)
+{
+    run->ops = check_backend(index); // which computes in fp32
+    fl_dtype compute = run->is_rounded ? FL_BF16 : FL_F32;
+    if (run->ops != &fl_backend_cpu)
+        assert_int_equal(run->ops->set_compute(compute), FL_OK);
+    else if (run->is_rounded)
+        run->ops = rounded_ops();
+}
+
 static void run_on(case_run run, int which, int index)
 {
-    run.ops = check_backend(index);
-    if (run.is_rounded && run.ops == &fl_backend_cpu) run.ops = rounded_ops();
+    start_backend(&run, index);
     side = which;
     run.row->run(&run);
     check_release();
 }
 
-/* What activations are kept in. */
-static fl_dtype start_compute(const fl_backend_ops *ops, fl_dtype compute)
-{
-    if (ops == &fl_backend_cpu) return compute; // see rounded.h
-    assert_int_equal(ops->set_compute(compute), FL_OK);
-    return ops->act_dtype();
-}
-
 void case_check(const kernel_case *row, int index, fl_dtype compute, bool is_aligned)
 {
-    const fl_backend_ops *ops = check_backend(index);
     case_run run = {.row = row, .is_aligned = is_aligned, .is_rounded = compute == FL_BF16};
     forget_results(); // of the row before
-    run.dtype = start_compute(ops, compute);
+    start_backend(&run, index);
+    run.dtype = run.ops == rounded_ops() ? FL_BF16 : run.ops->act_dtype();
     run_on(run, 0, 0);
     run_on(run, 1, index);
-    (void)start_compute(ops, FL_F32);
     assert_int_equal(num_results[0], num_results[1]);
     assert_true(num_results[0] > 0);
     for (int i = 0; i < num_results[0]; i++)

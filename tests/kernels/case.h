@@ -93,8 +93,11 @@ typedef enum case_bound {
 void case_result_act(case_run *run, const char *what, fl_act x, int64_t T, int64_t C,
                      case_bound bound);
 void case_result(case_run *run, const char *what, const float *x, int64_t count, case_bound bound);
-void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count);
+void case_result_doubles(case_run *run, const char *what, const double *x, int64_t count,
+                         case_bound bound);
 void case_result_ints(case_run *run, const char *what, const int32_t *x, int64_t count);
+/* Below 2^53 in size. */
+void case_result_longs(case_run *run, const char *what, const int64_t *x, int64_t count);
 /* Where x[T, C] is zero, and nothing else. */
 void case_result_zeros(case_run *run, const char *what, fl_act x, int64_t T, int64_t C);
 

@@ -1,4 +1,4 @@
-/* Cross-entropy, argmax, sum of squares, AdamW. */
+/* Cross-entropy, argmax, sum of squares, AdamW, sizes and sums of updates. */
 #include "case.h"
 
 /* factor: spread of the logits.  The second row's target is far below the others, the third's far
@@ -26,8 +26,8 @@ static void cross_entropy(case_run *run)
         logits = grad.data;
     }
     run->ops->cross_entropy(loss, grad, logits, targets, weight, N, V);
-    case_result_doubles(run, "loss without gradient", loss_only, N);
-    case_result_doubles(run, "loss", loss, N);
+    case_result_doubles(run, "loss without gradient", loss_only, N, BOUND_SUM);
+    case_result_doubles(run, "loss", loss, N, BOUND_SUM);
     case_result_act(run, "grad", grad, N, V, BOUND_SUM);
 }
 
@@ -54,7 +54,7 @@ static void sum_squares(case_run *run)
     double sum = run->ops->sum_squares(case_floats(run, c->N, 1), c->N);
     double *out = check_doubles(1);
     run->ops->copy_in(out, &sum, sizeof sum);
-    case_result_doubles(run, "sum", out, 1);
+    case_result_doubles(run, "sum", out, 1, BOUND_SUM);
 }
 
 /* T: the number of the step; factor: weight decay; beta: what the gradient is multiplied by. */
@@ -77,6 +77,35 @@ static void adamw(case_run *run)
     case_result(run, "p", p, c->N, BOUND_SUM);
     case_result(run, "m", m, c->N, BOUND_SUM);
     case_result(run, "v", v, c->N, BOUND_SUM);
+}
+
+/* accumulate: there is something that y changed from.  beta != 0: the element in the middle is not
+ * finite. */
+static void largest_change(case_run *run)
+{
+    const kernel_case *c = run->row;
+    float *host = check_random(++run->seed, c->N);
+    if (c->beta != 0) host[c->N / 2] = INFINITY;
+    const float *y = check_copy(host, c->N);
+    const float *from = c->accumulate ? case_floats(run, c->N, 1) : NULL;
+    double largest = run->ops->largest_change(y, from, c->N);
+    double *out = check_doubles(1);
+    if (isinf(largest)) largest = -1; // has a difference to itself
+    run->ops->copy_in(out, &largest, sizeof largest);
+    case_result_doubles(run, "largest", out, 1, BOUND_EXACT);
+}
+
+static void add_change(case_run *run)
+{
+    const kernel_case *c = run->row;
+    const float *y = case_floats(run, c->N, 1);
+    const float *from = c->accumulate ? case_floats(run, c->N, 1) : NULL;
+    int64_t *host = (int64_t *)check_host(2 * c->N);
+    for (int64_t i = 0; i < c->N; i++)
+        host[i] = (i - 5) * 1000003;
+    int64_t *sum = check_buffer(host, c->N, sizeof *sum);
+    run->ops->add_change(sum, y, from, (double)c->factor, c->N);
+    case_result_longs(run, "sum", sum, c->N);
 }
 
 // clang-format off
@@ -103,5 +132,13 @@ const kernel_case case_loss[] = {
     KERNEL_CASE(adamw, adamw, .N = 701, .T = 1, .beta = 0.25f, .factor = 0.1f),
     KERNEL_CASE(adamw, adamw, .N = 300, .T = 1000, .beta = 1, .factor = 0.01f),
     KERNEL_CASE(adamw, adamw, .N = 0, .T = 1, .beta = 1),
+    KERNEL_CASE(largest_change, largest_change, .N = 0),
+    KERNEL_CASE(largest_change, largest_change, .N = 1, .accumulate = true),
+    KERNEL_CASE(largest_change, largest_change, .N = 20001, .accumulate = true),
+    KERNEL_CASE(largest_change, largest_change, .N = 333, .beta = 1),
+    KERNEL_CASE(add_change, add_change, .N = 0, .factor = 1),
+    KERNEL_CASE(add_change, add_change, .N = 1, .factor = 0x1p40f),
+    KERNEL_CASE(add_change, add_change, .N = 1001, .factor = 0x1p40f, .accumulate = true),
+    KERNEL_CASE(add_change, add_change, .N = 515, .factor = 10),
     {0},
 };
