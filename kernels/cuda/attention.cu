@@ -1,14 +1,16 @@
 /* Causal attention, forward: a block per tile of queries and head, with running maximum and sum. */
 #include "kernels/cuda/attention.h"
 
+#include "kernels/cuda/attention_bf16.h"
 #include "kernels/cuda/cuda.h"
 
 namespace FL_DEVICE
 {
 
 struct ForwardArgs {
-    float *out, *lse;
-    const float *q, *k, *v;
+    Matrix<float> out;
+    float *lse;
+    Matrix<float> q, k, v;
     AttentionShape shape;
 };
 
@@ -43,7 +45,7 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
     fl_shared<float> queries = fl_part(memory, 0, Shape::FLOATS);
     fl_shared<float> keys = fl_part(memory, Shape::FLOATS, Shape::FLOATS);
     fl_shared<float> scores = fl_part(memory, 2 * Shape::FLOATS, Shape::SCORES);
-    Place at = find_place(shape, blockIdx.x, Shape::TILE);
+    Place at = find_place(shape, (int)blockIdx.x, Shape::TILE);
     if (at.first >= at.length) return; // the whole block
     int head = (int)blockIdx.y, kv = head / shape.group;
     int row = (int)threadIdx.x / ATT_COLS, col = (int)threadIdx.x % ATT_COLS;
@@ -51,54 +53,55 @@ static __global__ void __launch_bounds__(ATT_THREADS, Shape::BLOCKS)
     FL_UNROLLED (r, Shape::ROWS)
         max[r] = -INFINITY;
 
-    load_tile<Shape>(queries, args.q, at, at.first, shape.H, head, shape.D, shape.scale);
-    int64_t first = shape.window > 0 && at.first >= shape.window ? at.first + 1 - shape.window : 0;
-    for (int64_t j = first / Shape::TILE * Shape::TILE; j < at.first + Shape::TILE;
-         j += Shape::TILE) {
+    load_tile<Shape>(queries, args.q, at, head, shape.D, shape.scale);
+    for (KeyTile t = first_keys(shape, at, Shape::TILE, Shape::TILE); is_there(t, at, Shape::TILE);
+         t = next_keys(shape, at, Shape::TILE, Shape::TILE, t)) {
         float s[Shape::ROWS][Shape::KEYS];
         __syncthreads(); // the values of the tile before have been used
-        load_tile<Shape>(keys, args.k, at, j, shape.KV, kv, shape.D, 1.0f);
+        load_tile<Shape>(keys, args.k, t, kv, shape.D, 1.0f);
         __syncthreads();
         multiply_rows<Shape>(s, queries, keys, row, col);
         FL_UNROLLED (r, Shape::ROWS) {
-            int64_t i = at.first + row * Shape::ROWS + r;
-            FL_UNROLLED (c, Shape::KEYS)
-                s[r][c] = sees(shape, at, i, j + col + c * ATT_COLS)
-                              ? cap_score(s[r][c], shape.softcap)
-                              : -INFINITY;
+            int i = at.first + row * Shape::ROWS + r;
+            FL_UNROLLED (c, Shape::KEYS) {
+                int j = t.first + col + c * ATT_COLS;
+                bool is_seen = i < at.length && j < t.length && sees(shape, i, t.ahead, j);
+                s[r][c] = is_seen ? cap_score(s[r][c], shape.softcap) : -INFINITY;
+            }
             online_softmax<Shape>(s[r], max[r], sum[r], out[r]);
             FL_UNROLLED (c, Shape::KEYS)
                 scores[(row * Shape::ROWS + r) * (Shape::TILE + 1) + col + c * ATT_COLS] = s[r][c];
         }
         __syncthreads(); // keys have been used, scores are there
-        load_tile<Shape>(keys, args.v, at, j, shape.KV, kv, shape.D, 1.0f);
+        load_tile<Shape>(keys, args.v, t, kv, shape.D, 1.0f);
         __syncthreads();
         mix_rows<Shape, false>(out, scores, keys, row, col);
     }
     FL_UNROLLED (r, Shape::ROWS) {
-        int64_t i = at.first + row * Shape::ROWS + r;
+        int i = at.first + row * Shape::ROWS + r;
         if (col == 0 && i < at.length)
-            args.lse[(at.start + i) * shape.H + head] = max[r] + logf(sum[r]);
+            args.lse[(int64_t)(at.start + i) * shape.H + head] = max[r] + logf(sum[r]);
         FL_UNROLLED (d, Shape::DIMS)
             out[r][d] /= sum[r];
     }
-    store_rows<Shape>(args.out, out, at, shape.H, head, shape.D, 1.0f);
+    store_rows<Shape>(args.out, out, at, head, shape.D, 1.0f);
 }
 
 void op_attention_fwd(fl_act out, float *lse, fl_act q, fl_act k, fl_act v,
                       const fl_attn_shape *shape)
 {
     if (shape->T == 0) return;
-    int64_t HD = shape->H * shape->D, KVD = shape->KV * shape->D;
-    ForwardArgs args = {dense(out, HD), lse,           dense(q, HD),
-                        dense(k, KVD),  dense(v, KVD), shape_of(shape)};
+    if (q.dtype == FL_BF16) return attention_fwd_bf16(out, lse, q, k, v, shape);
+    ForwardArgs args = {matrix_of<float>(out), lse,
+                        matrix_of<float>(q),   matrix_of<float>(k),
+                        matrix_of<float>(v),   shape_of(shape)};
     with_tile(shape->D, [&](auto tile) {
         using Shape = decltype(tile);
-        auto kernel = attention_fwd_kernel<Shape>;
+        auto attention_fwd = attention_fwd_kernel<Shape>;
         constexpr int bytes = (2 * Shape::FLOATS + Shape::SCORES) * (int)sizeof(float);
-        if (allow_shared(kernel, bytes))
-            FL_LAUNCH(kernel, dim3(tiles_of(shape, Shape::TILE), (unsigned)shape->H), ATT_THREADS,
-                      bytes, args);
+        if (allow_shared(attention_fwd, bytes))
+            FL_LAUNCH(attention_fwd, dim3(tiles_of(shape, Shape::TILE), (unsigned)shape->H),
+                      ATT_THREADS, bytes, args);
     });
 }
 

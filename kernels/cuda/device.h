@@ -31,6 +31,7 @@ extern "C" {
 #define FL_DEVICE_COMPUTE  FL_BF16 /* tensor cores */
 #define FL_DEVICE_EMULATED false
 #define FL_DEVICE_WIDENED  (1 << 26) /* elements of a weight that are converted at a time */
+#define FL_DEVICE_TENSOR   "kernels/cuda/mma_ptx.h"
 
 #define FL_UNROLL                    _Pragma("unroll")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
@@ -65,6 +66,7 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 #define FL_DEVICE_COMPUTE  FL_F32 /* comparable with the cpu */
 #define FL_DEVICE_EMULATED true
 #define FL_DEVICE_WIDENED  (1 << 14) /* few, so that tests cut weights into pieces */
+#define FL_DEVICE_TENSOR   "kernels/emu/tensor.h"
 
 namespace FL_DEVICE
 {

@@ -38,6 +38,14 @@ static size_t host_stack_bytes;
 Thread *self;
 dim3 block_index, block_size, grid_size;
 
+void fault(const char *what)
+{
+    if (!has_fault)
+        fail(cudaErrorLaunchFailure, "%s, block (%u, %u, %u), thread %d: %s", running->name,
+             block_index.x, block_index.y, block_index.z, self->number, what);
+    has_fault = true;
+}
+
 /* ---- fibres --------------------------------------------------------------------------------- */
 
 static void leave()
@@ -55,6 +63,7 @@ static void fibre_main()
     __sanitizer_finish_switch_fiber(nullptr, &host_stack, &host_stack_bytes);
     for (;;) {
         running->run(running->call);
+        if (self->num_copies > 0) fault("has ended with copies that it did not wait for");
         self->state = State::ENDED;
         num_ended++;
         leave();
@@ -97,14 +106,6 @@ static bool make_stacks()
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
-
-void fault(const char *what)
-{
-    if (!has_fault)
-        fail(cudaErrorLaunchFailure, "%s, block (%u, %u, %u), thread %d: %s", running->name,
-             block_index.x, block_index.y, block_index.z, self->number, what);
-    has_fault = true;
-}
 
 void fault_and_leave(const char *what)
 {
@@ -238,6 +239,7 @@ static void begin_block()
     for (int i = 0; i < num_threads; i++) {
         threads[i].state = State::READY;
         threads[i].parity = 0;
+        threads[i].num_copies = threads[i].num_groups = 0;
     }
     begin_shared(running->dynamic_bytes);
 }
@@ -306,6 +308,7 @@ void run_launch(const Launch &launch)
                            (unsigned)(at / grid_size.x / grid_size.y));
         run_block();
     }
+    if (!has_fault) check_ends(launch.name);
     fl_emu_memory_close();
     if (has_fault) abandon_fibres();
 }

@@ -41,7 +41,9 @@ struct Thread {
     State state;
     const char *site;  /* of the barrier or exchange it waits at */
     uint64_t given[2]; /* to the exchange with that parity */
+    uint32_t words[2][6];
     unsigned parity;
+    int num_copies, num_groups; /* copies under way, and groups of them that are complete */
 };
 
 /* The running thread and its block. */
@@ -50,7 +52,8 @@ extern dim3 block_index, block_size, grid_size;
 
 void wait_for_block(const char *site);
 /* All lanes of the warp give a value; returns lane 0's Thread, whose neighbours the lanes are.
- * The values stand in given[parity ^ 1] until the next exchange but one. */
+ * The values stand in given[parity ^ 1], and what a lane had put into words[parity] in
+ * words[parity ^ 1], until the next exchange but one. */
 const Thread *exchange(unsigned mask, uint64_t value, bool orders, const char *site);
 
 inline int lane()

@@ -10,7 +10,7 @@
 namespace fl_emu
 {
 
-enum { MAX_ARRAYS = 16, MAX_CELLS = SHARED_MOST / 4, MAX_KERNELS = 64, NOBODY = -1, ALL = -32768 };
+enum { MAX_ARRAYS = 16, MAX_CELLS = SHARED_MOST / 2, MAX_KERNELS = 64, NOBODY = -1, ALL = -32768 };
 
 bool checking;
 
@@ -174,6 +174,12 @@ void check_write(const Array *array, int64_t index)
     cell->write_time = time_now;
     cell->write_warp_time = warp_time[own_warp()];
     cell->reader = NOBODY;
+}
+
+void forget_write(const Array *array, int64_t index)
+{
+    check_write(array, index);
+    cell_of(array, index)->writer = NOBODY;
 }
 
 /* ---- attributes ----------------------------------------------------------------------------- */

@@ -38,6 +38,8 @@ Array *dynamic_array(const char *name, size_t size);
 [[noreturn]] void out_of_bounds(const Array *array, int64_t index, int64_t begin, int64_t end);
 void check_read(const Array *array, int64_t index);
 void check_write(const Array *array, int64_t index);
+/* A write that begins: the element is as never written until it ends. */
+void forget_write(const Array *array, int64_t index);
 
 template <class T> class Shared;
 
@@ -92,6 +94,16 @@ template <class T> class Shared
         if (first < 0 || begin + first + count > end)
             out_of_bounds(array, begin + first + count, begin, end);
         return Shared(array, begin + first, begin + first + count);
+    }
+    const Array *array_of() const
+    {
+        return array;
+    }
+    /* Of element i in the array; it and the next count-1 are there. */
+    int64_t place_of(int64_t i, int64_t count) const
+    {
+        if (i < 0 || begin + i + count > end) out_of_bounds(array, begin + i, begin, end);
+        return begin + i;
     }
 
   private:

@@ -1,15 +1,17 @@
 #include "fed/sums.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <string.h>
 
-enum { PIECE = 1 << 22 }; /* integers that leave a device at a time */
+enum { USUAL_PIECE = 1 << 22 }; /* 32 MB */
 
 /* What a message on the way of sums is about, in the place of a client. */
 enum { MESSAGE_SUM = -2, MESSAGE_FAILURE = -3 };
 
-enum { FAILURE_BYTES = 512 };
+enum { FAILURE_BYTES = 512, SECONDS_TO_BE_HEARD = 10 };
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -35,13 +37,14 @@ static fl_status allocate(fl_sums *s)
         if (!ops || !is_near(ops)) FL_TRY(fl_alloc(&s->total[i], s->count, sizeof *s->total[i]));
     }
     if (!ops || is_near(ops)) return FL_OK;
-    return ops->device->alloc_host(&s->piece, smaller(s->count, PIECE) * sizeof *s->piece);
+    return ops->device->alloc_host(&s->piece, smaller(s->count, s->env.piece) * sizeof *s->piece);
 }
 
 fl_status fl_sums_init(fl_sums *out, const fl_sums_env *env, size_t count, int num_sums)
 {
     FL_ASSERT(num_sums >= 1 && num_sums <= FL_MOST_SUMS);
     *out = (fl_sums){.env = *env, .num_sums = num_sums, .count = count};
+    if (!out->env.piece) out->env.piece = USUAL_PIECE;
     return allocate(out);
 }
 
@@ -60,7 +63,7 @@ size_t fl_sums_bytes(const fl_backend_ops *ops, size_t count, int num_sums, bool
 {
     size_t sums = (size_t)num_sums * count * sizeof(int64_t);
     if (!ops || is_near(ops)) return sums;
-    return (alone ? 2 : 1) * sums + smaller(count, PIECE) * sizeof(int64_t);
+    return (alone ? 2 : 1) * sums + smaller(count, USUAL_PIECE) * sizeof(int64_t);
 }
 
 void fl_sums_clear(fl_sums *s)
@@ -90,7 +93,7 @@ static int64_t *in_host(const fl_sums *s, int64_t *mine, size_t part)
 static fl_status through_transport(fl_sums *s, int which, size_t count)
 {
     for (size_t done = 0, part; done < count; done += part) {
-        part = smaller(count - done, PIECE);
+        part = smaller(count - done, s->env.piece);
         int64_t *at = s->env.ops ? in_host(s, s->mine[which] + done, part) : s->total[which] + done;
         FL_TRY(fl_transport_reduce_i64(s->env.transport, 0, at, part));
     }
@@ -111,7 +114,7 @@ static fl_status receive(fl_sums *s, int which, size_t count, int64_t round)
     fl_transport *transport = s->env.transport;
     for (size_t done = 0, part; done < count; done += part) {
         fl_message message;
-        part = smaller(count - done, PIECE);
+        part = smaller(count - done, s->env.piece);
         FL_TRY(fl_transport_peek(transport, FL_ANY_RANK, &message));
         if (message.client == MESSAGE_FAILURE) return report_failure(transport, &message, round);
         FL_TRY(fl_transport_recv(transport, message.from, round, MESSAGE_SUM,
@@ -120,17 +123,19 @@ static fl_status receive(fl_sums *s, int which, size_t count, int64_t round)
     return FL_OK;
 }
 
-/* Rank 0 says it and ends all ranks, this one while it waits: it alone prints errors, and the
- * others may be inside the sum for ever. */
+/* Rank 0 says it and ends all ranks, this one in its sleep: the others may be inside the sum for
+ * ever.  Where rank 0 has its sum already and does not listen, this rank says it and ends them. */
 static fl_status tell_failure(fl_transport *transport, int64_t round, fl_status failed)
 {
     char text[FAILURE_BYTES] = "";
     strncpy(text, fl_error_text(), sizeof text - 1);
     FL_TRY(fl_transport_send(transport, 0, round, MESSAGE_FAILURE, text, sizeof text));
-    FL_TRY(fl_transport_barrier(transport));
+    fl_sleep_seconds(SECONDS_TO_BE_HEARD);
+    FL_WARN("%s", text);
     return failed;
 }
 
+/* Rank 1 is the first that trains. */
 static fl_status between_devices(fl_sums *s, int which, size_t count, int64_t round)
 {
     fl_transport *transport = s->env.transport;
@@ -138,7 +143,7 @@ static fl_status between_devices(fl_sums *s, int which, size_t count, int64_t ro
     if (status != FL_OK) return tell_failure(transport, round, status);
     if (fl_transport_rank(transport) != 1) return FL_OK;
     for (size_t done = 0, part; done < count; done += part) {
-        part = smaller(count - done, PIECE);
+        part = smaller(count - done, s->env.piece);
         FL_TRY(fl_transport_send(transport, 0, round, MESSAGE_SUM,
                                  in_host(s, s->mine[which] + done, part), part * sizeof *s->piece));
     }

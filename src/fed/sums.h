@@ -19,6 +19,8 @@ typedef struct fl_sums_env {
     fl_transport *transport;
     const fl_backend_ops *ops; /* NULL: this rank trains nobody */
     fl_device_sum *devices;    /* NULL: the transport adds */
+    size_t piece;              /* integers that leave a device at a time, the same on all ranks; 0:
+                                  as many as is usual */
 } fl_sums_env;
 
 typedef struct fl_sums {

@@ -79,6 +79,7 @@ typedef struct fl_local_job {
     const fl_train_hooks *hooks; /* NULL: none */
     double scale;                /* times the adapter's scale; 0: 1 */
     unsigned frozen;             /* factors that are not trained: FL_FACTOR_A, FL_FACTOR_B */
+    double *losses;              /* [max_steps] gets the loss of each step; NULL: not wanted */
 } fl_local_job;
 
 typedef struct fl_local_result {

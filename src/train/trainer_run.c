@@ -78,6 +78,7 @@ static void end_step(fl_trainer *t, fl_train_slot *s, int64_t step)
     s->result->grad_norm = fl_trainer_finish_step(t, s, step + 1, &loss);
     s->result->updates++;
     s->result->finite = isfinite(loss) && isfinite(s->result->grad_norm);
+    if (s->job->losses) s->job->losses[step] = loss;
     s->all.loss += loss;
     s->all.counted++;
 }

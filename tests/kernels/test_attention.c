@@ -161,6 +161,59 @@ static void test_isolation(void **state)
     }
 }
 
+/* Rows of `width` elements, `stride` apart in `strided` from element `first` on, are those of
+ * `whole`. */
+static void check_rows(const fl_backend_ops *ops, const char *what, const float *strided,
+                       int64_t first, int64_t stride, const float *whole, int64_t T, int64_t width)
+{
+    float *a = check_host(T * stride), *b = check_host(T * width);
+    ops->copy_out(a, strided, (size_t)(T * stride) * sizeof *a);
+    ops->copy_out(b, whole, (size_t)(T * width) * sizeof *b);
+    for (int64_t t = 0; t < T; t++)
+        if (memcmp(a + t * stride + first, b + t * width, (size_t)width * sizeof *a) != 0)
+            fail_msg("%s, %s: row %lld depends on the stride", check_backend_name(), what,
+                     (long long)t);
+}
+
+/* q, k and v side by side in one matrix, their gradients in another: the same bits as alone. */
+static void test_strides(void **state)
+{
+    (void)state;
+    enum { T = 70, H = 4, KV = 2, D = 16, HD = H * D, KVD = KV * D, ROW = HD + 2 * KVD + 5 };
+    static const int32_t cu[] = {0, 40, T};
+    const fl_backend_ops *ops;
+    for (int b = 0; (ops = check_backend(b)); b++) {
+        fl_attn_shape shape = {.S = 2, .T = T, .H = H, .KV = KV, .D = D, .scale = 0.25f};
+        shape.cu = check_ints(cu, 3);
+        const float *all = check_random(1, T * ROW), *dout = check_random(2, T * HD);
+        float *part[3] = {check_host(T * HD), check_host(T * KVD), check_host(T * KVD)};
+        for (int64_t t = 0, width = HD; t < T; t++, width = HD) {
+            for (int64_t p = 0, at = t * ROW; p < 3; p++, at += width, width = KVD)
+                memcpy(part[p] + t * width, all + at, (size_t)width * sizeof *all);
+        }
+        const float *q = check_copy(part[0], T * HD), *k = check_copy(part[1], T * KVD);
+        const float *v = check_copy(part[2], T * KVD), *d = check_copy(dout, T * HD);
+        float *out = check_floats(T * HD), *lse = check_floats(T * H), *dq = check_floats(T * HD);
+        float *dk = check_floats(T * KVD), *dv = check_floats(T * KVD);
+        float *scratch = check_floats(ops->attention_bwd_scratch(&shape));
+        dense_attention_fwd(ops, out, lse, q, k, v, &shape);
+        dense_attention_bwd(ops, dq, dk, dv, d, out, lse, q, k, v, &shape, scratch);
+
+        fl_act in = fl_f32(check_copy(all, T * ROW), ROW),
+               grad = fl_f32(check_floats(T * ROW), ROW);
+        fl_act out2 = fl_f32(check_floats(T * ROW), ROW);
+        fl_act keys = fl_act_from(in, 0, HD), values = fl_act_from(in, 0, HD + KVD);
+        ops->attention_fwd(out2, lse, in, keys, values, &shape);
+        ops->attention_bwd(grad, fl_act_from(grad, 0, HD), fl_act_from(grad, 0, HD + KVD),
+                           fl_f32(d, HD), out2, lse, in, keys, values, &shape, scratch);
+        check_rows(ops, "out", out2.data, 0, ROW, out, T, HD);
+        check_rows(ops, "dq", grad.data, 0, ROW, dq, T, HD);
+        check_rows(ops, "dk", grad.data, HD, ROW, dk, T, KVD);
+        check_rows(ops, "dv", grad.data, HD + KVD, ROW, dv, T, KVD);
+        check_release();
+    }
+}
+
 /* Decoding gives what the last token of a full pass gives; unused cache holds NaN. */
 static void run_decode(const fl_backend_ops *ops, const fl_attn_shape *shape)
 {
@@ -217,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_isolation),
+        cmocka_unit_test(test_strides),
         cmocka_unit_test(test_decode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
