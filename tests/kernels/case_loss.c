@@ -1,4 +1,4 @@
-/* Cross-entropy, argmax, sum of squares, AdamW. */
+/* Cross-entropy, argmax, sum of squares, AdamW, changes of the adapter. */
 #include "case.h"
 
 /* factor: spread of the logits.  The second row's target is far below the others, the third's far
@@ -79,6 +79,28 @@ static void adamw(case_run *run)
     case_result(run, "v", v, c->N, BOUND_SUM);
 }
 
+/* bare: from zeros. */
+static void largest_change(case_run *run)
+{
+    const kernel_case *c = run->row;
+    const float *y = case_floats(run, c->N, 1), *from = case_floats(run, c->N, 1);
+    double most = run->ops->largest_change(y, c->bare ? NULL : from, c->N);
+    double *out = check_doubles(1);
+    run->ops->copy_in(out, &most, sizeof most);
+    case_result_ints(run, "change, as bits", (const int32_t *)out, 2);
+}
+
+static void add_change(case_run *run)
+{
+    const kernel_case *c = run->row;
+    const float *y = case_floats(run, c->N, 1), *from = case_floats(run, c->N, 1);
+    int64_t *sum = (int64_t *)check_doubles(c->N);
+    run->ops->zero(sum, (size_t)c->N * sizeof *sum);
+    run->ops->add_change(sum, y, c->bare ? NULL : from, (double)c->factor, c->N);
+    run->ops->add_change(sum, from, y, (double)c->factor / 3, c->N);
+    case_result_ints(run, "sum, as halves", (const int32_t *)sum, 2 * c->N);
+}
+
 // clang-format off
 const kernel_case case_loss[] = {
     KERNEL_CASE(cross_entropy, cross_entropy, .N = 1, .V = 1, .factor = 1),
@@ -103,5 +125,13 @@ const kernel_case case_loss[] = {
     KERNEL_CASE(adamw, adamw, .N = 701, .T = 1, .beta = 0.25f, .factor = 0.1f),
     KERNEL_CASE(adamw, adamw, .N = 300, .T = 1000, .beta = 1, .factor = 0.01f),
     KERNEL_CASE(adamw, adamw, .N = 0, .T = 1, .beta = 1),
+    KERNEL_CASE(largest_change, largest_change, .N = 0),
+    KERNEL_CASE(largest_change, largest_change, .N = 1),
+    KERNEL_CASE(largest_change, largest_change, .N = 331, .bare = true),
+    KERNEL_CASE(largest_change, largest_change, .N = 20001),
+    KERNEL_CASE(add_change, add_change, .N = 0, .factor = 1),
+    KERNEL_CASE(add_change, add_change, .N = 1, .factor = 0x1p40f),
+    KERNEL_CASE(add_change, add_change, .N = 331, .factor = 0x1.2p50f, .bare = true),
+    KERNEL_CASE(add_change, add_change, .N = 701, .factor = 0x1.7p45f),
     {0},
 };
