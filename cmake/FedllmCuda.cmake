@@ -1,4 +1,4 @@
-# The cuda backend where nvcc is, and its emulation where a C++ compiler is.
+# The cuda backend where nvcc is, NCCL where its header is, and the emulation where a C++ compiler is.
 set(FL_CUDA AUTO CACHE STRING "The cuda backend: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE FL_CUDA PROPERTY STRINGS AUTO ON OFF)
 include(CheckLanguage)
@@ -20,6 +20,15 @@ if(FL_CUDA_WANTED)
     set(FL_HAVE_CUDA ON)
   elseif(FL_CUDA STREQUAL "ON")
     message(FATAL_ERROR "FL_CUDA is ON and there is no nvcc")
+  endif()
+endif()
+
+# Sums between devices: the header here, the library where the program runs.
+set(FL_HAVE_NCCL OFF)
+if(FL_HAVE_CUDA)
+  find_path(FL_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  if(FL_NCCL_INCLUDE)
+    set(FL_HAVE_NCCL ON)
   endif()
 endif()
 

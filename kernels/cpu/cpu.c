@@ -46,4 +46,6 @@ const fl_backend_ops fl_backend_cpu = {
     .argmax = fl_cpu_argmax,
     .sum_squares = fl_cpu_sum_squares,
     .adamw = fl_cpu_adamw,
+    .largest_change = fl_cpu_largest_change,
+    .add_change = fl_cpu_add_change,
 };

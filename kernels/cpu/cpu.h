@@ -65,5 +65,7 @@ void fl_cpu_cross_entropy(double *loss, fl_act grad, const float *logits, const 
 void fl_cpu_argmax(int32_t *out, const float *logits, int64_t N, int64_t V);
 double fl_cpu_sum_squares(const float *x, int64_t n);
 void fl_cpu_adamw(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
+double fl_cpu_largest_change(const float *y, const float *from, int64_t n);
+void fl_cpu_add_change(int64_t *sum, const float *y, const float *from, double factor, int64_t n);
 
 #endif

@@ -1,6 +1,6 @@
 /* AdamW (Loshchilov and Hutter 2019) in the form of ops.h. */
+#include "kernels/cuda/act.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/each.h"
 
 extern "C" {
 #include "backend/adamw.h"
@@ -11,24 +11,35 @@ namespace FL_DEVICE
 
 /* grad_scale, m, v, step, decay: in the order of ops.h. */
 struct AdamW {
-    float *p, *m, *v;
-    const float *g;
+    static constexpr int COUNT = chunk_count<View<float>>();
+    View<float> p, m, v;
+    View<const float> g;
     fl_adamw_factors k;
-    __device__ void operator()(int64_t i) const
+    __device__ void operator()(const Chunk &at) const
     {
-        float grad = g[i] * k.grad_scale;
-        float first = k.beta1 * m[i] + k.rest1 * grad;
-        float second = k.beta2 * v[i] + k.rest2 * grad * grad;
-        float next = p[i] - k.step_size * first / (sqrtf(second) + k.eps);
-        m[i] = first;
-        v[i] = second;
-        p[i] = next - k.decay * next;
+        float param[COUNT], first[COUNT], second[COUNT], grad[COUNT];
+        load(param, p, at);
+        load(first, m, at);
+        load(second, v, at);
+        load(grad, g, at);
+        FL_UNROLLED (i, COUNT) {
+            float step = grad[i] * k.grad_scale;
+            first[i] = k.beta1 * first[i] + k.rest1 * step;
+            second[i] = k.beta2 * second[i] + k.rest2 * step * step;
+            float next = param[i] - k.step_size * first[i] / (sqrtf(second[i]) + k.eps);
+            param[i] = next - k.decay * next;
+        }
+        store(m, first, at);
+        store(v, second, at);
+        store(p, param, at);
     }
 };
 
 void op_adamw(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt)
 {
-    each(n, AdamW{p, m, v, g, fl_adamw_prepare(opt)});
+    Span span =
+        span_of(1, n, AdamW::COUNT, {fl_f32(p, n), fl_f32(m, n), fl_f32(v, n), fl_f32(g, n)});
+    each_chunk(span, AdamW{{p, n}, {m, n}, {v, n}, {g, n}, fl_adamw_prepare(opt)});
 }
 
 } // namespace FL_DEVICE

@@ -51,6 +51,9 @@ extern "C" const fl_backend_ops FL_DEVICE_BACKEND = {
     .argmax = op_argmax,
     .sum_squares = op_sum_squares,
     .adamw = op_adamw,
+    .largest_change = op_largest_change,
+    .add_change = op_add_change,
+    .device = &device_ops,
 };
 
 } // namespace FL_DEVICE

@@ -66,6 +66,10 @@ void op_cross_entropy(double *loss, fl_act grad, const float *logits, const int3
 void op_argmax(int32_t *out, const float *logits, int64_t N, int64_t V);
 double op_sum_squares(const float *x, int64_t n);
 void op_adamw(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
+double op_largest_change(const float *y, const float *from, int64_t n);
+void op_add_change(int64_t *sum, const float *y, const float *from, double factor, int64_t n);
+
+extern const fl_device_ops device_ops;
 
 } // namespace FL_DEVICE
 

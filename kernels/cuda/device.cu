@@ -7,6 +7,7 @@ namespace FL_DEVICE
 {
 
 static cudaStream_t main_stream;
+static int device_number;
 static bool is_open, has_failed;
 static fl_status failure;
 static char failure_text[256];
@@ -73,9 +74,10 @@ fl_status op_open(int local_rank)
     cudaError_t error = cudaGetDeviceCount(&count);
     FL_CHECK(error == cudaSuccess && count > 0, FL_ERR_UNSUPPORTED, "%s backend: no device: %s",
              FL_DEVICE_NAME, cudaGetErrorString(error));
-    int device = local_rank % count;
-    is_open = check(cudaSetDevice(device), "choosing the device") &&
-              check(cudaDeviceGetAttribute(&num_processors, cudaDevAttrMultiProcessorCount, device),
+    device_number = local_rank % count;
+    is_open = check(cudaSetDevice(device_number), "choosing the device") &&
+              check(cudaDeviceGetAttribute(&num_processors, cudaDevAttrMultiProcessorCount,
+                                           device_number),
                     "asking the device") &&
               check(cudaStreamCreateWithFlags(&main_stream, cudaStreamNonBlocking), "its stream");
     return op_status();
@@ -152,6 +154,55 @@ void *scratch(scratch_use use, size_t bytes)
     scratches[use] = {data, bytes};
     return data;
 }
+
+/* ---- for libraries beside the backend ------------------------------------------------------- */
+
+/* NCCL, too, takes devices with the same number on the PCI bus for one. */
+static fl_status identity(char *out, size_t size)
+{
+    check(cudaDeviceGetPCIBusId(out, (int)size, device_number), "the number of the device");
+    return op_status();
+}
+
+static void *stream_handle()
+{
+    void *handle = nullptr;
+    static_assert(sizeof main_stream <= sizeof handle, "a stream is a handle");
+    memcpy(&handle, &main_stream, sizeof main_stream);
+    return handle;
+}
+
+static bool is_idle()
+{
+    cudaError_t error = can_launch() ? cudaStreamQuery(main_stream) : cudaSuccess;
+    if (error == cudaErrorNotReady) {
+        (void)cudaGetLastError(); // no failure
+        return false;
+    }
+    check(error, "work on the device");
+    return true;
+}
+
+static fl_status alloc_host(void *out, size_t bytes)
+{
+    void *data = nullptr;
+    cudaError_t error = cudaMallocHost(&data, bytes > 0 ? bytes : 1);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError(); // as in op_alloc
+        return fl_fail(FL_ERR_MEMORY, "%s backend: %zu bytes of pinned host memory: %s",
+                       FL_DEVICE_NAME, bytes, cudaGetErrorString(error));
+    }
+    memcpy(out, &data, sizeof data);
+    return FL_OK;
+}
+
+static void release_host(void *data)
+{
+    if (data) check(cudaFreeHost(data), "cudaFreeHost");
+}
+
+const fl_device_ops device_ops = {FL_DEVICE_EMULATED, identity,    stream_handle, is_idle,
+                                  alloc_host,         release_host};
 
 unsigned grid_for(int64_t items, int threads)
 {

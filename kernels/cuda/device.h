@@ -25,12 +25,13 @@ extern "C" {
 #include <cuda_runtime.h>
 
 /* Names of the two builds, which are linked into one program. */
-#define FL_DEVICE         fl_cuda
-#define FL_DEVICE_NAME    "cuda"
-#define FL_DEVICE_BACKEND fl_backend_cuda
-#define FL_DEVICE_COMPUTE FL_BF16   /* tensor cores */
-#define FL_DEVICE_WIDENED (1 << 26) /* elements of a weight that are converted at a time */
-#define FL_DEVICE_TENSOR  "kernels/cuda/mma_ptx.h"
+#define FL_DEVICE          fl_cuda
+#define FL_DEVICE_NAME     "cuda"
+#define FL_DEVICE_BACKEND  fl_backend_cuda
+#define FL_DEVICE_COMPUTE  FL_BF16 /* tensor cores */
+#define FL_DEVICE_EMULATED false
+#define FL_DEVICE_WIDENED  (1 << 26) /* elements of a weight that are converted at a time */
+#define FL_DEVICE_TENSOR   "kernels/cuda/mma_ptx.h"
 
 #define FL_UNROLL                    _Pragma("unroll")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
@@ -59,12 +60,13 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 
 #define FL_UNROLLED(i, count) for (int i = 0; i < (count); i++)
 
-#define FL_DEVICE         fl_cuda_emu
-#define FL_DEVICE_NAME    "cuda_emu"
-#define FL_DEVICE_BACKEND fl_backend_cuda_emu
-#define FL_DEVICE_COMPUTE FL_F32    /* comparable with the cpu */
-#define FL_DEVICE_WIDENED (1 << 14) /* few, so that tests cut weights into pieces */
-#define FL_DEVICE_TENSOR  "kernels/emu/tensor.h"
+#define FL_DEVICE          fl_cuda_emu
+#define FL_DEVICE_NAME     "cuda_emu"
+#define FL_DEVICE_BACKEND  fl_backend_cuda_emu
+#define FL_DEVICE_COMPUTE  FL_F32 /* comparable with the cpu */
+#define FL_DEVICE_EMULATED true
+#define FL_DEVICE_WIDENED  (1 << 14) /* few, so that tests cut weights into pieces */
+#define FL_DEVICE_TENSOR   "kernels/emu/tensor.h"
 
 namespace FL_DEVICE
 {

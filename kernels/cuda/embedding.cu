@@ -1,4 +1,5 @@
 /* Rows picked by number. */
+#include "kernels/cuda/act.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/each.h"
 #include "kernels/cuda/widen.h"
@@ -44,6 +45,18 @@ struct ScatterAdd {
     }
 };
 
+template <class To, class From> struct CopyRows {
+    static constexpr int COUNT = chunk_count<To, From>();
+    To to;
+    From from;
+    __device__ void operator()(const Chunk &at) const
+    {
+        float x[COUNT];
+        load(x, from, at);
+        store(to, x, at);
+    }
+};
+
 void op_embedding(float *out, const fl_weight *table, const int32_t *ids, int64_t T)
 {
     each(T * table->cols, Embed{out, table->data, table->dtype, ids, table->cols});
@@ -61,7 +74,12 @@ void op_scatter_add_rows(float *x, const float *in, const int32_t *rows, int64_t
 
 void op_copy_rows(fl_act to, fl_act from, int64_t T, int64_t C)
 {
-    op_copy(dense(to, C), dense(from, C), (size_t)(T * C) * sizeof(float));
+    with_view(to, [&](auto out) {
+        with_view(from, [&](auto in) {
+            using Op = CopyRows<decltype(out), decltype(in)>;
+            each_chunk(span_of(T, C, Op::COUNT, {to, from}), Op{out, in});
+        });
+    });
 }
 
 } // namespace FL_DEVICE

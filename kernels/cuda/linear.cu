@@ -89,7 +89,7 @@ fl_status op_set_compute(fl_dtype dtype)
 /* Activations are fp32 also where products round their operands. */
 fl_dtype op_act_dtype()
 {
-    return FL_F32;
+    return compute;
 }
 
 /* x[count] as the product takes it. */

@@ -14,6 +14,9 @@ void block_passed();                     /* all threads passed a barrier of the 
 void warp_passed(int warp);              /* all lanes passed a __syncwarp */
 size_t dynamic_shared_of(const void *kernel);
 
+/* After a launch: nothing was written just outside an allocation of device memory. */
+void check_ends(const char *kernel);
+
 /* Ends the launch; called on a fibre. */
 [[noreturn]] void fault_and_leave(const char *what);
 

@@ -308,6 +308,7 @@ void run_launch(const Launch &launch)
                            (unsigned)(at / grid_size.x / grid_size.y));
         run_block();
     }
+    if (!has_fault) check_ends(launch.name);
     fl_emu_memory_close();
     if (has_fault) abandon_fibres();
 }

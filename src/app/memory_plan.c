@@ -64,12 +64,13 @@ static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
 {
     size_t count = fl_lora_count(&in->lora, in->model), vector = count * sizeof(float);
     size_t states = count_states(in->algorithm), sent = in->algorithm->sends_state ? 1 : 0;
-    size_t round = fl_round_bytes(in->algorithm, count) + vector;
+    size_t round = fl_round_bytes(in->algorithm, in->ops, count, in->alone) + vector;
+    size_t server = fl_round_bytes(in->algorithm, NULL, count, false) + vector;
     out->adapter += fl_client_side_bytes(in->algorithm, count);
     out->round += round + sent * vector;
     out->saving =
         (states - sent) * vector + 2 * (1 + states) * vector; /* the image grows by copy */
-    out->server = in->process + round + sent * vector + out->saving;
+    out->server = in->process + server + sent * vector + out->saving;
 }
 
 static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t example)

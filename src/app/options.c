@@ -1,6 +1,7 @@
 #include "app/options.h"
 
 #include "fed/algorithm.h"
+#include "fed/device_sums.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -72,6 +73,10 @@ static const fl_conf_row backend_rows[] = {
     {"compute_dtype", FL_CONF_WORD, RUN(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
      "what matrix products multiply; sums and all else are float32; auto: bfloat16 on cuda, float32 "
      "elsewhere"},
+    {"device_sums", FL_CONF_WORD, RUN(device_sums), "auto", 0, 0, FL_DEVICE_SUMS_WORDS,
+     "how updates of several devices are added: nccl, from device to device, or mpi, through the "
+     "hosts; auto: nccl where every rank that trains has a device of its own; the numbers are the "
+     "same"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
     {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,

@@ -15,6 +15,7 @@ typedef struct fl_run {
     fl_transport *transport; /* borrowed from main */
     bool hosts_clients;      /* this rank trains; rank 0 only aggregates unless it is alone */
     const fl_backend_ops *ops;
+    fl_device_sum *devices; /* NULL: sums go through the transport */
 
     fl_run_data data;
     uint64_t *weight; /* [num_clients] records */

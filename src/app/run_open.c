@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "fed/agree.h"
 #include "fed/client.h"
+#include "fed/device_sums.h"
 #include "fed/participation.h"
 #include "fed/placement.h"
 
@@ -150,9 +151,9 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .scale = run->client_factor ? run->client_factor[client] : 1,
                         .frozen = FL_FACTORS & ~fl_lora_trained(run->method, round)};
     FL_TRY(fl_run_reference_load(run, client));
-    fl_trainer_set_adapter(run->trainer, w);
+    fl_trainer_load_adapter(run->trainer, w);
     FL_TRY(fl_trainer_run(run->trainer, &job, result));
-    fl_trainer_get_adapter(run->trainer, y);
+    fl_trainer_store_adapter(run->trainer, y);
     return result->reference_made ? fl_run_reference_save(run, client) : FL_OK;
 }
 
@@ -168,6 +169,7 @@ static fl_status open_round(fl_run *run)
                         .server = &run->server,
                         .privacy = run->privacy,
                         .ops = run->ops,
+                        .devices = run->devices,
                         .output_dir = run->options.run.output_dir,
                         .lora = &run->setup,
                         .train_client = train_client,
@@ -178,9 +180,9 @@ static fl_status open_round(fl_run *run)
 
 static fl_status open_all(fl_run *run)
 {
-    static fl_status (*const steps[])(fl_run *) = {open_data,      open_clients,   open_config,
-                                                   open_algorithm, fl_run_plan,    open_adapter,
-                                                   open_model,     open_evaluator, open_round};
+    static fl_status (*const steps[])(fl_run *) = {open_data,      open_clients,  open_config,
+                                                   open_algorithm, fl_run_plan,   open_adapter,
+                                                   open_model,     open_evaluator};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         FL_TRY(steps[i](run));
     return FL_OK;
@@ -210,18 +212,33 @@ static fl_status open_backend(fl_run *run)
     return status;
 }
 
+/* Once all else is fine, as it may take seconds. */
+static fl_status open_devices(fl_run *run)
+{
+    fl_buf how = {0};
+    const fl_backend_ops *ops = run->hosts_clients ? run->ops : NULL;
+    fl_status status =
+        fl_device_sums_open(&run->devices, run->transport, ops, run->options.run.device_sums, &how);
+    if (status == FL_OK && how.length) FL_INFO("sums of updates: %s", fl_buf_text(&how));
+    fl_buf_fini(&how);
+    return status;
+}
+
 fl_status fl_run_open(fl_run *run)
 {
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
     FL_TRY(fl_agree(run->transport, open_backend(run)));
-    return fl_agree(run->transport, open_all(run));
+    FL_TRY(fl_agree(run->transport, open_all(run)));
+    FL_TRY(open_devices(run));
+    return fl_agree(run->transport, open_round(run));
 }
 
 void fl_run_close(fl_run *run)
 {
     fl_run_files_close(run);
     fl_round_destroy(run->round);
+    fl_device_sum_close(run->devices);
     fl_metrics_close(run->metrics);
     fl_state_fini(&run->state);
     fl_evaluator_destroy(run->evaluator);

@@ -24,6 +24,20 @@
 
 typedef struct fl_linears fl_linears; /* backend/linears.h */
 
+/* What libraries beside the backend need to work on its memory.  After `open`. */
+typedef struct fl_device_ops {
+    bool emulated; /* no library of a device can reach its memory */
+    /* The name under which this machine has the device: two ranks of a machine that read the same
+     * share it.  Cut to fit. */
+    fl_status (*identity)(char *out, size_t size);
+    /* The queue that all ops go through, a cudaStream_t, and whether everything in it is done. */
+    void *(*stream)(void);
+    bool (*is_idle)(void);
+    /* Host memory that copies are fastest with.  Errors: FL_ERR_MEMORY. */
+    fl_status (*alloc_host)(void *out, size_t bytes);
+    void (*release_host)(void *data); /* accepts NULL */
+} fl_device_ops;
+
 typedef struct fl_backend_ops {
     const char *name;
     /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
@@ -164,6 +178,18 @@ typedef struct fl_backend_ops {
     /* sum_i x[i]^2 in double, fixed order */
     double (*sum_squares)(const float *x, int64_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n, const fl_adamw *opt);
+
+    /* -- updates ------------------------------------------------------------------------------ */
+    /* The largest |y[i] - from[i]|, in double; infinity when one is not finite; 0 for n = 0.
+     * from = NULL: zeros. */
+    double (*largest_change)(const float *y, const float *from, int64_t n);
+    /* sum[i] += rint(((double)y[i] - (double)from[i]) * factor), the product in double, ties to
+     * even: the same integers on every backend.  It must be below 2^63 in size.  from = NULL:
+     * zeros.  accumulate */
+    void (*add_change)(int64_t *sum, const float *y, const float *from, double factor, int64_t n);
+
+    /* Optional; NULL: its memory is the host's. */
+    const fl_device_ops *device;
 } fl_backend_ops;
 
 /* The registry: the backend of that name, or NULL when this build has none.  "auto" is the best one

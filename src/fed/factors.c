@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static bool is_in(size_t tensor, unsigned factors)
+bool fl_factors_have(unsigned factors, size_t tensor)
 {
     return (factors & (tensor % 2 == 0 ? FL_FACTOR_A : FL_FACTOR_B)) != 0;
 }
@@ -11,7 +11,7 @@ size_t fl_factors_count(const fl_params *layout, unsigned factors)
 {
     size_t count = 0;
     for (size_t i = 0; i < layout->num_params; i++)
-        if (is_in(i, factors)) count += layout->params[i].count;
+        if (fl_factors_have(factors, i)) count += layout->params[i].count;
     return count;
 }
 
@@ -19,7 +19,7 @@ void fl_factors_pack(float *out, const float *values, const fl_params *layout, u
 {
     for (size_t i = 0; i < layout->num_params; i++) {
         const fl_param *param = &layout->params[i];
-        if (!is_in(i, factors)) continue;
+        if (!fl_factors_have(factors, i)) continue;
         memcpy(out, values + param->offset, param->count * sizeof *out);
         out += param->count;
     }
@@ -30,7 +30,7 @@ void fl_factors_unpack(float *values, const float *packed, const fl_params *layo
 {
     for (size_t i = 0; i < layout->num_params; i++) {
         const fl_param *param = &layout->params[i];
-        if (!is_in(i, factors)) continue;
+        if (!fl_factors_have(factors, i)) continue;
         memcpy(values + param->offset, packed, param->count * sizeof *packed);
         packed += param->count;
     }

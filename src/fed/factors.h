@@ -5,7 +5,9 @@
 
 #include "model/lora.h"
 
-/* Numbers in these factors (FL_FACTOR_A, FL_FACTOR_B or both). */
+/* Is tensor number `tensor` of the adapter one of these (FL_FACTOR_A, FL_FACTOR_B or both)? */
+bool fl_factors_have(unsigned factors, size_t tensor);
+/* Numbers in these factors. */
 size_t fl_factors_count(const fl_params *layout, unsigned factors);
 /* out[fl_factors_count] = those tensors of values[layout->count], one after the other. */
 void fl_factors_pack(float *out, const float *values, const fl_params *layout, unsigned factors);

@@ -37,6 +37,18 @@ static fl_status open_lora(fl_round *r)
     return fl_lora_server_init(&r->lora, &lora, r->max_clients);
 }
 
+static fl_status open_sums(fl_round *r)
+{
+    const fl_round_env *env = &r->env;
+    size_t count = env->global->count;
+    bool extra = env->algorithm->extra_sum;
+    const fl_backend_ops *ops = fl_round_hosts(r) ? env->ops : NULL;
+    FL_ASSERT(ops || !fl_round_hosts(r));
+    fl_sums_env sums = {.transport = env->transport, .ops = ops, .devices = env->devices};
+    FL_TRY(fl_sums_init(&r->sums, &sums, count, extra ? 2 : 1));
+    return fl_client_vectors_init(&r->vectors, ops, count, extra, fl_round_reads_results(r));
+}
+
 static fl_status allocate(fl_round *r)
 {
     size_t K = (size_t)r->max_clients, count = r->env.global->count;
@@ -50,10 +62,6 @@ static fl_status allocate(fl_round *r)
     FL_TRY(fl_arena_alloc(r->arena, &r->plan, 1 + 3 * K, sizeof *r->plan));
     FL_TRY(fl_arena_alloc(r->arena, &r->cost, K, sizeof *r->cost));
     FL_TRY(fl_arena_alloc(r->arena, &r->load, size, sizeof *r->load));
-    FL_TRY(fl_arena_alloc(r->arena, &r->sum, count, sizeof *r->sum));
-    if (r->env.algorithm->extra_sum)
-        FL_TRY(fl_arena_alloc(r->arena, &r->extra, count, sizeof *r->extra));
-    FL_TRY(fl_arena_alloc(r->arena, &r->y, count, sizeof *r->y));
     FL_TRY(fl_sent_init(&r->sent, r->env.global, r->method));
     FL_TRY(fl_arena_alloc(r->arena, &r->kept, K, sizeof *r->kept));
     if (r->method->client || fl_round_has_ranks(r))
@@ -69,8 +77,7 @@ static fl_status allocate(fl_round *r)
 static fl_status open_side(fl_round *r)
 {
     const fl_round_env *env = &r->env;
-    bool hosts = fl_transport_rank(env->transport) > 0 || fl_transport_size(env->transport) == 1;
-    if (!hosts || !fl_algorithm_has_client_side(env->algorithm)) return FL_OK;
+    if (!fl_round_hosts(r) || !fl_algorithm_has_client_side(env->algorithm)) return FL_OK;
     return fl_client_side_create(&r->side, env->algorithm, env->fed, env->ops, env->global->count,
                                  env->output_dir);
 }
@@ -88,6 +95,7 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
         env->privacy ? fl_privacy_most_clients(env->fed) : fl_participation_count(env->fed);
     r->equal = env->privacy || fl_algorithm_weighs_equal(env->algorithm, env->fed);
     fl_status status = allocate(r);
+    if (status == FL_OK) status = open_sums(r);
     if (status == FL_OK) status = open_side(r);
     if (status == FL_OK) status = fl_round_choose(r, 0);
     if (status != FL_OK) {
@@ -98,16 +106,19 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     return FL_OK;
 }
 
-size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count)
+size_t fl_round_bytes(const fl_algorithm *algorithm, const fl_backend_ops *ops, size_t count,
+                      bool alone)
 {
-    size_t sums = algorithm->extra_sum ? 2 : 1;
-    return count * (sums * sizeof(int64_t) + sizeof(float));
+    size_t sums = fl_sums_bytes(ops, count, algorithm->extra_sum ? 2 : 1, alone);
+    return ops ? sums + fl_client_vectors_bytes(ops, count, algorithm->extra_sum) : sums;
 }
 
 void fl_round_destroy(fl_round *r)
 {
     if (!r) return;
     fl_client_side_destroy(r->side);
+    fl_client_vectors_fini(&r->vectors);
+    fl_sums_fini(&r->sums);
     fl_own_factor_fini(&r->own);
     fl_sent_fini(&r->sent);
     fl_lora_server_fini(&r->lora);
@@ -138,15 +149,24 @@ static fl_status send_global(fl_round *r, int64_t t)
     return state ? fl_sent_bcast(&r->sent, r->env.transport, state->data, r->sent.up) : FL_OK;
 }
 
+/* The sums to rank 0.  A device may report a failure as late as this. */
+static fl_status collect_sums(fl_round *r, int64_t t)
+{
+    const fl_backend_ops *ops = r->sums.env.ops;
+    if (!r->method->aggregate)
+        FL_TRY(fl_sums_collect(&r->sums, FL_SUM_UPDATES, r->sent.up_count, t));
+    if (r->env.algorithm->extra_sum)
+        FL_TRY(fl_sums_collect(&r->sums, FL_SUM_EXTRA, r->sent.up_count, t));
+    return fl_agree(r->env.transport, ops ? ops->status() : FL_OK);
+}
+
 /* reducing: first everyone learns whether anyone failed, so that no rank waits for ever. */
-static fl_status collect(fl_round *r, fl_status trained, double seconds_train)
+static fl_status collect(fl_round *r, int64_t t, fl_status trained, double seconds_train)
 {
     fl_transport *transport = r->env.transport;
     size_t K = (size_t)r->max_clients;
     FL_TRY(fl_agree(transport, trained));
-    if (!r->method->aggregate)
-        FL_TRY(fl_transport_reduce_i64(transport, 0, r->sum, r->sent.up_count));
-    if (r->extra) FL_TRY(fl_transport_reduce_i64(transport, 0, r->extra, r->sent.up_count));
+    FL_TRY(collect_sums(r, t));
     FL_TRY(fl_transport_gather(transport, 0, r->reports, K * sizeof *r->reports, r->all_reports));
     fl_rank_report mine = {.seconds_train = seconds_train, .peak_memory = fl_peak_memory_bytes()};
     return fl_transport_gather(transport, 0, &mine, sizeof mine, r->all_ranks);
@@ -171,7 +191,7 @@ fl_status fl_round_run(fl_round *r, int64_t t, double learning_rate, fl_round_re
     double sent = fl_clock_seconds();
     fl_status trained = fl_round_train(r, t, learning_rate);
     double done = fl_clock_seconds();
-    FL_TRY(collect(r, trained, done - sent));
+    FL_TRY(collect(r, t, trained, done - sent));
     double collected = fl_clock_seconds();
     if (root) fl_round_summarise(r, result);
     FL_TRY(finish(r, root ? fl_round_aggregate(r, result) : fl_round_send_factors(r, t)));

@@ -6,7 +6,7 @@
 #ifndef FL_FED_ROUND_H
 #define FL_FED_ROUND_H
 
-#include "comm/transport.h"
+#include "comm/device_sum.h"
 #include "fed/algorithm.h"
 #include "fed/lora_error.h"
 #include "fed/lora_method.h"
@@ -15,8 +15,8 @@
 #include "fed/update.h"
 #include "train/trainer.h"
 
-/* Trains one client: y [count] is what it makes of w [count], calling the hooks (NULL: none) inside
- * its training. */
+/* Trains one client: y [count] is what it makes of w [count], both in the backend's memory, calling
+ * the hooks (NULL: none) inside its training. */
 typedef fl_status fl_train_client(void *context, int64_t round, uint32_t client,
                                   double learning_rate, const fl_train_hooks *hooks, const float *w,
                                   float *y, fl_local_result *result);
@@ -32,7 +32,8 @@ typedef struct fl_round_env {
     fl_params *global;         /* the adapter; rank 0 owns the truth, the others receive it */
     fl_server_state *server;   /* likewise; NULL: the algorithm has no state on either side */
     const fl_privacy *privacy; /* clients are drawn, clipped and noised by it; NULL: no */
-    const fl_backend_ops *ops; /* of the trainer; NULL where the algorithm has no client side */
+    const fl_backend_ops *ops; /* of the trainer; only ranks that train use it */
+    fl_device_sum *devices;    /* adds between devices; NULL: the transport adds */
     const char *output_dir;    /* for client states, the same folder on all ranks; may be NULL */
     const fl_lora_setup *lora; /* how the adapter is applied; NULL: scale 1, the same ranks */
     fl_train_client *train_client;
@@ -78,8 +79,9 @@ typedef struct fl_round fl_round;
 /* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (options of the algorithm). */
 fl_status fl_round_create(fl_round **out, const fl_round_env *env);
 /* Bytes that it takes for an adapter of `count` numbers, but for small tables and the client's side
- * (fl_client_side_bytes). */
-size_t fl_round_bytes(const fl_algorithm *algorithm, size_t count);
+ * (fl_client_side_bytes).  ops: NULL for a rank that trains nobody; alone: one rank does both. */
+size_t fl_round_bytes(const fl_algorithm *algorithm, const fl_backend_ops *ops, size_t count,
+                      bool alone);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 
 /* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank

@@ -73,8 +73,8 @@ static fl_aggregation gather(fl_round *r, const fl_round_result *result)
                         .round = result->round,
                         .global = env->global,
                         .server = env->server ? env->server->states : NULL,
-                        .update = {.sum = r->sum, .grid = r->grid},
-                        .extra = {.sum = r->extra, .grid = r->extra_grid},
+                        .update = {.sum = r->sums.total[FL_SUM_UPDATES], .grid = r->grid},
+                        .extra = {.sum = r->sums.total[FL_SUM_EXTRA], .grid = r->extra_grid},
                         .clients = (uint64_t)result->num_answered};
     a.extra.total_weight = a.clients;
     double steps = 0;
@@ -97,7 +97,9 @@ fl_status fl_round_aggregate(fl_round *r, fl_round_result *result)
     const fl_privacy *privacy = r->env.privacy;
     size_t kept = list_kept(r, result->reports, result->num_clients);
     FL_TRY(fl_lora_server_collect(&r->lora, &r->sent, result->round, r->kept, kept));
-    if (privacy) fl_privacy_add_noise(privacy, result->round, r->sum, r->sent.up_count);
+    if (privacy)
+        fl_privacy_add_noise(privacy, result->round, r->sums.total[FL_SUM_UPDATES],
+                             r->sent.up_count);
     if (!privacy && result->num_answered == 0) {
         FL_WARN("round %lld: no client returned a usable update; the adapter stays as it is",
                 (long long)result->round + 1);
@@ -120,7 +122,7 @@ void fl_round_count_bytes(const fl_round *r, fl_round_result *result)
     size_t down = r->sent.down_count + (fl_round_sent_state(r) ? r->sent.up_count : 0) +
                   fl_lora_server_change_count(&r->lora);
     result->bytes_down = hosts * down * sizeof(float);
-    result->bytes_up = hosts * r->sent.up_count * sizeof(int64_t) * (r->extra ? 2 : 1);
+    result->bytes_up = hosts * r->sent.up_count * sizeof(int64_t) * (size_t)r->sums.num_sums;
     if (r->method->aggregate)
         result->bytes_up = single;
     else if (r->lora.figures)

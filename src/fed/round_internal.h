@@ -3,10 +3,12 @@
 #define FL_FED_ROUND_INTERNAL_H
 
 #include "fed/client.h"
+#include "fed/client_vectors.h"
 #include "fed/lora_server.h"
 #include "fed/own_factor.h"
 #include "fed/round.h"
 #include "fed/sent.h"
+#include "fed/sums.h"
 
 typedef struct fl_rank_report {
     double seconds_train;
@@ -27,20 +29,32 @@ struct fl_round {
     const fl_lora_method *method;
     int64_t next;                  /* the round that the hosts' adapter is ready for; -1: none */
     fl_sent sent;                  /* what of the adapter travels */
-    int64_t *sum;                  /* [sent.up_count] of the updates */
-    int64_t *extra;                /* [sent.up_count] of what else clients send; NULL: nothing */
+    fl_sums sums;                  /* [sent.up_count] of them count */
     fl_client_side *side;          /* NULL: the algorithm has none, or this rank hosts no clients */
     fl_lora_server lora;           /* what looks at single clients' factors */
     fl_kept_client *kept;          /* [K] clients with a usable update: rank 0 all, others theirs */
     fl_own_factor own;             /* where the method has clients keep a factor */
     float *start;                  /* [global->count] what the client at hand starts from; NULL:
                                       the global adapter itself */
-    float *y;                      /* [global->count] */
+    fl_client_vectors vectors;     /* of the client at hand, where the backend computes */
     fl_client_report *reports;     /* [K] of this rank */
     fl_client_report *all_reports; /* [size * K] rank 0 */
     fl_rank_report *all_ranks;     /* [size] rank 0 */
     fl_arena *arena;
 };
+
+/* Does this rank train clients? */
+static inline bool fl_round_hosts(const fl_round *r)
+{
+    return fl_transport_rank(r->env.transport) > 0 || fl_transport_size(r->env.transport) == 1;
+}
+
+/* Does the host look at single clients' results? */
+static inline bool fl_round_reads_results(const fl_round *r)
+{
+    return r->env.algorithm->finish_client || r->env.privacy || r->method->client ||
+           r->lora.gathers;
+}
 
 /* Do clients have ranks of their own? */
 static inline bool fl_round_has_ranks(const fl_round *r)

@@ -12,8 +12,10 @@ static fl_status start_client(fl_round *r, int64_t i)
     memcpy(r->start, r->env.global->data, r->env.global->count * sizeof *r->start);
     if (fl_round_has_ranks(r))
         fl_client_factors_start(r->start, r->env.global, r->env.lora, r->clients[i]);
-    if (!r->method->client) return FL_OK;
-    return fl_own_factor_load(&r->own, r->clients[i], r->state_round[i], r->start);
+    if (r->method->client)
+        FL_TRY(fl_own_factor_load(&r->own, r->clients[i], r->state_round[i], r->start));
+    fl_client_vectors_start(&r->vectors, r->start);
+    return FL_OK;
 }
 
 static const float *start_of(const fl_round *r)
@@ -33,33 +35,44 @@ static fl_status begin_client(fl_round *r, int64_t i, double learning_rate)
     return fl_client_side_begin(r->side, &start);
 }
 
-static fl_status save_state(fl_round *r, int64_t t, uint32_t client)
+/* y: its result in host memory. */
+static fl_status save_state(fl_round *r, int64_t t, uint32_t client, const float *y)
 {
-    if (r->method->client) FL_TRY(fl_own_factor_save(&r->own, client, t + 1, r->y));
+    if (r->method->client) FL_TRY(fl_own_factor_save(&r->own, client, t + 1, y));
     return r->side ? fl_client_side_save(r->side, t + 1) : FL_OK;
+}
+
+/* Adds the client's change, times `weight`, to the sum of this rank if it is usable; where the
+ * method works on single clients' factors there is no sum. */
+static fl_update_fault add_update(fl_round *r, double weight)
+{
+    const fl_client_vectors *v = &r->vectors;
+    if (r->method->aggregate) return fl_update_check(v->ops, v->start, v->y, v->count);
+    return fl_sent_add(&r->sent, v->ops, r->sums.mine[FL_SUM_UPDATES], v->start, v->y, weight,
+                       r->grid);
 }
 
 /* Adds what the client sends to the sums of this rank: all of it, or nothing and the fault. */
 static fl_status take_update(fl_round *r, int64_t t, uint32_t client, const fl_local_result *local,
                              fl_update_fault *fault)
 {
-    const fl_params *global = r->env.global;
-    const float *extra = NULL;
+    fl_client_vectors *v = &r->vectors;
+    const float *y = NULL, *extra = NULL;
     double scale = 1.0;
-    *fault = local->finite ? FL_UPDATE_FINE : FL_UPDATE_NOT_FINITE;
-    if (local->finite && r->side) scale = fl_client_side_finish(r->side, r->y, local, &extra);
-    if (extra) *fault = fl_update_check(NULL, extra, global->count);
-    if (local->finite && r->env.privacy)
-        scale *= fl_privacy_clip(r->env.privacy, start_of(r), r->y, global->count);
-    if (*fault == FL_UPDATE_FINE && r->method->aggregate)
-        *fault = fl_update_check(start_of(r), r->y, global->count);
-    else if (*fault == FL_UPDATE_FINE)
-        *fault = fl_sent_add(&r->sent, r->sum, start_of(r), r->y,
-                             (double)fl_round_weight(r, client) * scale, r->grid);
+    *fault = FL_UPDATE_NOT_FINITE;
+    if (!local->finite) return FL_OK;
+    if (fl_round_reads_results(r)) y = fl_client_vectors_result(v);
+    if (r->side) scale = fl_client_side_finish(r->side, y, local, &extra);
+    if (r->env.privacy) scale *= fl_privacy_clip(r->env.privacy, start_of(r), y, v->count);
+    if (extra) extra = fl_client_vectors_extra(v, extra);
+    *fault = extra ? fl_update_check(v->ops, NULL, extra, v->count) : FL_UPDATE_FINE;
+    if (*fault == FL_UPDATE_FINE)
+        *fault = add_update(r, (double)fl_round_weight(r, client) * scale);
     if (*fault != FL_UPDATE_FINE) return FL_OK;
-    FL_TRY(fl_lora_server_take(&r->lora, &r->sent, r->y));
-    if (extra) fl_sent_add(&r->sent, r->extra, NULL, extra, 1.0, r->extra_grid);
-    return save_state(r, t, client);
+    FL_TRY(fl_lora_server_take(&r->lora, &r->sent, y));
+    if (extra)
+        fl_sent_add(&r->sent, v->ops, r->sums.mine[FL_SUM_EXTRA], NULL, extra, 1.0, r->extra_grid);
+    return save_state(r, t, client, y);
 }
 
 /* Client i of the round. */
@@ -74,8 +87,8 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, int64_t
     FL_TRY(start_client(r, i));
     FL_TRY(begin_client(r, i, learning_rate));
     FL_TRY(env->train_client(env->context, t, client, learning_rate,
-                             r->side ? fl_client_side_hooks(r->side) : NULL, start_of(r), r->y,
-                             &local));
+                             r->side ? fl_client_side_hooks(r->side) : NULL, r->vectors.start,
+                             r->vectors.y, &local));
     FL_TRY(take_update(r, t, client, &local, &fault));
     *report = (fl_client_report){.client = client,
                                  .rank = fl_transport_rank(env->transport),
@@ -98,13 +111,13 @@ static fl_status train_one(fl_round *r, int64_t t, double learning_rate, int64_t
 
 fl_status fl_round_train(fl_round *r, int64_t t, double learning_rate)
 {
-    memset(r->sum, 0, r->env.global->count * sizeof *r->sum);
-    if (r->extra) memset(r->extra, 0, r->env.global->count * sizeof *r->extra);
+    fl_sums_clear(&r->sums);
+    if (fl_round_hosts(r) && !r->start) fl_client_vectors_start(&r->vectors, r->env.global->data);
     for (int64_t i = 0; i < r->max_clients; i++)
         r->reports[i].client = -1;
     int64_t mine = 0;
     for (int64_t i = 0; i < r->count; i++)
         if (r->rank_of[i] == fl_transport_rank(r->env.transport))
             FL_TRY(train_one(r, t, learning_rate, i, &r->reports[mine++]));
-    return FL_OK;
+    return fl_round_hosts(r) ? r->env.ops->status() : FL_OK;
 }

@@ -1,5 +1,7 @@
 #include "fed/sent.h"
 
+#include <math.h>
+
 size_t fl_sent_bytes(const fl_lora_method *method, size_t count)
 {
     bool all = fl_lora_sent(method, 0) == FL_FACTORS && fl_lora_sent(method, 1) == FL_FACTORS;
@@ -39,17 +41,21 @@ fl_status fl_sent_bcast(fl_sent *sent, fl_transport *transport, float *values, u
     return FL_OK;
 }
 
-fl_update_fault fl_sent_add(fl_sent *sent, int64_t *sum, const float *w, const float *y,
-                            double weight, int grid)
+fl_update_fault fl_sent_add(const fl_sent *sent, const fl_backend_ops *ops, int64_t *sum,
+                            const float *w, const float *y, double weight, int grid)
 {
     const fl_params *layout = sent->layout;
-    if (sent->up == FL_FACTORS) return fl_update_add(sum, w, y, layout->count, weight, grid);
-    fl_update_fault fault = fl_update_check(w, y, layout->count);
+    if (sent->up == FL_FACTORS) return fl_update_add(ops, sum, w, y, layout->count, weight, grid);
+    fl_update_fault fault = fl_update_check(ops, w, y, layout->count);
     if (fault != FL_UPDATE_FINE) return fault;
-    float *from = sent->scratch, *to = sent->scratch + layout->count;
-    fl_factors_pack(to, y, layout, sent->up);
-    if (w) fl_factors_pack(from, w, layout, sent->up);
-    return fl_update_add(sum, w ? from : NULL, to, sent->up_count, weight, grid);
+    for (size_t i = 0; i < layout->num_params; i++) {
+        const fl_param *part = &layout->params[i];
+        if (!fl_factors_have(sent->up, i)) continue;
+        ops->add_change(sum, y + part->offset, w ? w + part->offset : NULL, ldexp(weight, grid),
+                        (int64_t)part->count);
+        sum += part->count;
+    }
+    return FL_UPDATE_FINE;
 }
 
 void fl_sent_aggregate(fl_sent *sent, const fl_algorithm *algorithm, const fl_aggregation *round,

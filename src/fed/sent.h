@@ -26,9 +26,9 @@ void fl_sent_plan(fl_sent *sent, const fl_lora_method *method, int64_t round);
 fl_status fl_sent_bcast(fl_sent *sent, fl_transport *transport, float *values, unsigned factors);
 
 /* fl_update_add over what goes up, to sum[up_count]; what stays with the client has to be usable
- * too. */
-fl_update_fault fl_sent_add(fl_sent *sent, int64_t *sum, const float *w, const float *y,
-                            double weight, int grid);
+ * too.  Vectors are in the backend's memory. */
+fl_update_fault fl_sent_add(const fl_sent *sent, const fl_backend_ops *ops, int64_t *sum,
+                            const float *w, const float *y, double weight, int grid);
 
 /* The algorithm's rule on what goes up: of the adapter and of every server state
  * [num_states]. */

@@ -26,28 +26,18 @@ int fl_update_grid(uint64_t total_weight)
     return 52 - bits;
 }
 
-static double change(const float *w, const float *y, size_t i)
+fl_update_fault fl_update_check(const fl_backend_ops *ops, const float *w, const float *y,
+                                size_t count)
 {
-    return w ? (double)y[i] - (double)w[i] : (double)y[i];
+    double largest = ops->largest_change(y, w, (int64_t)count);
+    if (!isfinite(largest)) return FL_UPDATE_NOT_FINITE;
+    return largest < FL_UPDATE_LIMIT ? FL_UPDATE_FINE : FL_UPDATE_TOO_LARGE;
 }
 
-fl_update_fault fl_update_check(const float *w, const float *y, size_t count)
+fl_update_fault fl_update_add(const fl_backend_ops *ops, int64_t *sum, const float *w,
+                              const float *y, size_t count, double weight, int grid)
 {
-    fl_update_fault fault = FL_UPDATE_FINE;
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(y[i])) return FL_UPDATE_NOT_FINITE;
-        if (fabs(change(w, y, i)) >= FL_UPDATE_LIMIT) fault = FL_UPDATE_TOO_LARGE;
-    }
+    fl_update_fault fault = fl_update_check(ops, w, y, count);
+    if (fault == FL_UPDATE_FINE) ops->add_change(sum, y, w, ldexp(weight, grid), (int64_t)count);
     return fault;
-}
-
-fl_update_fault fl_update_add(int64_t *sum, const float *w, const float *y, size_t count,
-                              double weight, int grid)
-{
-    fl_update_fault fault = fl_update_check(w, y, count);
-    if (fault != FL_UPDATE_FINE) return fault;
-    double scale = ldexp(weight, grid);
-    for (size_t i = 0; i < count; i++)
-        sum[i] += (int64_t)llrint(change(w, y, i) * scale);
-    return FL_UPDATE_FINE;
 }

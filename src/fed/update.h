@@ -9,9 +9,7 @@
 #ifndef FL_FED_UPDATE_H
 #define FL_FED_UPDATE_H
 
-#include "base/status.h"
-
-#include <stdint.h>
+#include "backend/ops.h"
 
 #define FL_UPDATE_LIMIT 1024.0
 
@@ -26,14 +24,16 @@ typedef enum fl_update_fault {
 } fl_update_fault;
 const char *fl_update_fault_text(fl_update_fault fault); /* "answered", "not finite", ... */
 
-/* Is the change from w to y one that fl_update_add takes?  w = NULL: zeros, y is the change. */
-fl_update_fault fl_update_check(const float *w, const float *y, size_t count);
+/* Is the change from w to y one that fl_update_add takes?  w = NULL: zeros, y is the change.
+ * Vectors here are in the backend's memory. */
+fl_update_fault fl_update_check(const fl_backend_ops *ops, const float *w, const float *y,
+                                size_t count);
 
 /* sum[i] += rint(weight * (y[i] - w[i]) * 2^grid), all or nothing: an update with a value that is
  * not finite, or a change of FL_UPDATE_LIMIT or more, is left out and the fault is returned.
  * weight: at most what the grid was made for; need not be whole.  w = NULL as above. */
-fl_update_fault fl_update_add(int64_t *sum, const float *w, const float *y, size_t count,
-                              double weight, int grid);
+fl_update_fault fl_update_add(const fl_backend_ops *ops, int64_t *sum, const float *w,
+                              const float *y, size_t count, double weight, int grid);
 
 /* The mean change of one element: sum / (2^grid * total_weight). */
 double fl_update_mean(int64_t sum, int grid, uint64_t total_weight);

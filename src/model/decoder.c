@@ -215,6 +215,14 @@ static fl_status load_targets(fl_decoder *d, const fl_targets_view *targets)
     return FL_OK;
 }
 
+/* The gradient of the logits, which takes their place in the type of activations. */
+static fl_act logits_gradient(const fl_decoder *d)
+{
+    int64_t V = d->model->config.vocab_size;
+    fl_dtype dtype = d->ops->act_dtype();
+    return (fl_act){.data = d->logits, .dtype = dtype, .stride = dtype == FL_F32 ? V : 2 * V};
+}
+
 /* Loss of rows [begin, begin + n); adds their part to dx when grad. */
 static void loss_chunk(fl_decoder *d, int64_t begin, int64_t n, bool grad)
 {
@@ -222,7 +230,7 @@ static void loss_chunk(fl_decoder *d, int64_t begin, int64_t n, bool grad)
     const fl_model *m = d->model;
     int64_t C = m->config.hidden_size, V = m->config.vocab_size;
     float cap = m->config.final_softcap;
-    fl_act slope = grad ? fl_f32(d->logits, V) : (fl_act){0}, rows_dx = fl_f32(d->rows_dx, C);
+    fl_act slope = grad ? logits_gradient(d) : (fl_act){0}, rows_dx = fl_f32(d->rows_dx, C);
     fl_decoder_head(d, d->loss_rows + begin, n);
     if (grad && cap > 0) ops->copy(d->capped, d->logits, (size_t)(n * V) * sizeof(float));
     ops->cross_entropy(d->rows_loss, slope, d->logits, d->targets + begin, d->weights + begin, n,

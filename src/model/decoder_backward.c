@@ -25,7 +25,7 @@ static void linear_backward(fl_decoder *d, int64_t l, fl_module module, fl_act d
 }
 
 /* From dy [T, heads*D], the gradient of q or k after RoPE (overwritten), back through rotation and
- * head norm, which leaves it in `before` where there is one. */
+ * head norm, which adds it to `before` where there is one. */
 static fl_act backward_head(fl_decoder *d, int64_t l, fl_norm norm, fl_act dy, fl_act before)
 {
     const fl_model *m = d->model;
@@ -35,7 +35,6 @@ static fl_act backward_head(fl_decoder *d, int64_t l, fl_norm norm, fl_act dy, f
     int64_t heads = norm == FL_NORM_QUERY ? m->config.num_heads : m->config.num_kv_heads;
     d->ops->rope(dy, d->pos, m->cos_table, m->sin_table, T, heads, D, true);
     if (!w) return dy;
-    d->ops->zero(before.data, (size_t)(T * heads * D) * fl_dtype_size(before.dtype));
     d->ops->rmsnorm_bwd(before, dy, s->before[norm], w, s->rstd[norm], T, heads, D);
     return before;
 }
@@ -64,6 +63,19 @@ static void backward_mlp(fl_decoder *d, int64_t l)
     ops->rmsnorm_bwd(fl_f32(d->dx, C), d->dnorm, x_mid, w->norm[FL_NORM_MLP], s->rstd2, T, 1, C);
 }
 
+/* dq, dk, dv, and zeros where the norms of heads add what they send back. */
+static void backward_scores(fl_decoder *d, int64_t l)
+{
+    const fl_layer_state *s = &d->layers[l];
+    float *const *w = d->model->layers[l].norm;
+    int64_t count = d->shape.T * d->dheads.stride;
+    if (w[FL_NORM_QUERY] || w[FL_NORM_KEY])
+        d->ops->zero(d->dheads.data, (size_t)count * fl_dtype_size(d->dheads.dtype));
+    d->shape.window = fl_model_window(&d->model->config, l);
+    d->ops->attention_bwd(d->dq, d->dk, d->dv, d->datt, s->att, s->lse, s->q, s->k, s->v, &d->shape,
+                          d->attn_scratch);
+}
+
 /* dx is the gradient of x_mid on entry and of x_in on return; nothing below layer 0 is trained. */
 static void backward_attention(fl_decoder *d, int64_t l)
 {
@@ -77,9 +89,7 @@ static void backward_attention(fl_decoder *d, int64_t l)
 
     linear_backward(d, l, FL_O_PROJ, block_gradient(d, l, FL_NORM_AFTER_ATTENTION), s->att,
                     d->datt);
-    d->shape.window = fl_model_window(c, l);
-    ops->attention_bwd(d->dq, d->dk, d->dv, d->datt, s->att, s->lse, s->q, s->k, s->v, &d->shape,
-                       d->attn_scratch);
+    backward_scores(d, l);
     ops->rmsnorm_fwd(d->norm, NULL, x_in, w->norm[FL_NORM_ATTENTION], T, 1, C, c->rms_norm_eps);
     fl_linears group = fl_decoder_linears(d, l, FL_Q_PROJ, 3);
     group.y[0] = backward_head(d, l, FL_NORM_QUERY, d->dq, d->dq_before);

@@ -6,7 +6,10 @@
 #include "model/decoder.h"
 
 /* Activations of one layer that the backward pass reads.  Without backward all layers share one;
- * with limits.recompute they share all of it but x_in. */
+ * with limits.recompute they share all of it but x_in.
+ *
+ * What linears with one input write stands side by side in the rows of one matrix: gate and up; q,
+ * k and v, or in place of q and k what stands before their norm.  So do the gradients of these. */
 typedef struct fl_layer_state {
     float *x_in;     /* [T, C] residual at the layer's start */
     float *rstd1;    /* [T] */
@@ -46,6 +49,7 @@ struct fl_decoder {
     float *dx;         /* [T, C] gradient of the residual */
     fl_act dnorm;      /* [T, C] */
     fl_act dact, dup;  /* [T, F] */
+    fl_act dheads;     /* all gradients that the linears of q, k and v read */
     fl_act dq, dk, dv; /* as q, k, v */
     fl_act datt;       /* [T, H*D] */
     /* as dq, dk: gradients before the norm of heads; not there: the family has none */

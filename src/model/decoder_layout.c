@@ -33,20 +33,73 @@ static fl_act take_f32(cursor *at, int64_t rows, int64_t cols)
     return fl_f32(take_floats(at, rows, cols), cols);
 }
 
-/* The norms that only some families have; the others are recomputed from the residual. */
-static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
+/* The next `cols` columns of a matrix that is handed out from left to right. */
+static fl_act cut_act(fl_act *rest, int64_t cols)
+{
+    fl_act part = *rest;
+    *rest = fl_act_from(*rest, 0, cols);
+    return part;
+}
+
+/* What the linears of q, k and v write or read the gradient of, side by side in one matrix. */
+typedef struct heads {
+    fl_act all, q, k, v;
+} heads;
+
+static heads take_heads(cursor *at, const fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    const int64_t groups[FL_NUM_NORMS] = {[FL_NORM_QUERY] = c->num_heads,
-                                          [FL_NORM_KEY] = c->num_kv_heads,
-                                          [FL_NORM_AFTER_ATTENTION] = 1,
-                                          [FL_NORM_AFTER_MLP] = 1};
-    for (int n = 0; n < FL_NUM_NORMS; n++) {
-        if (!c->family->norm[n] || groups[n] == 0) continue;
-        bool heads = n == FL_NORM_QUERY || n == FL_NORM_KEY;
-        int64_t T = d->limits.max_tokens;
-        layer->before[n] = take_act(at, d, T, heads ? groups[n] * c->head_dim : c->hidden_size);
-        layer->rstd[n] = take_floats(at, T, groups[n]);
+    int64_t HD = c->num_heads * c->head_dim, KVD = c->num_kv_heads * c->head_dim;
+    fl_act all = take_act(at, d, d->limits.max_tokens, HD + 2 * KVD), rest = all;
+    heads h = {.all = all, .q = cut_act(&rest, HD), .k = cut_act(&rest, KVD)};
+    h.v = rest;
+    return h;
+}
+
+/* Where a family has that norm of heads, x [T, count * D] is `before` it, and moves behind it. */
+static bool part_heads(cursor *at, const fl_decoder *d, fl_norm norm, int64_t count, fl_act *x,
+                       fl_act *before)
+{
+    const fl_model_config *c = &d->model->config;
+    if (!c->family->norm[norm]) return false;
+    *before = *x;
+    *x = take_act(at, d, d->limits.max_tokens, count * c->head_dim);
+    return true;
+}
+
+static void layout_heads(cursor *at, fl_decoder *d, fl_layer_state *layer)
+{
+    const fl_model_config *c = &d->model->config;
+    int64_t T = d->limits.max_tokens, H = c->num_heads, KV = c->num_kv_heads;
+    heads h = take_heads(at, d);
+    if (part_heads(at, d, FL_NORM_QUERY, H, &h.q, &layer->before[FL_NORM_QUERY]))
+        layer->rstd[FL_NORM_QUERY] = take_floats(at, T, H);
+    if (part_heads(at, d, FL_NORM_KEY, KV, &h.k, &layer->before[FL_NORM_KEY]))
+        layer->rstd[FL_NORM_KEY] = take_floats(at, T, KV);
+    layer->q = h.q;
+    layer->k = h.k;
+    layer->v = h.v;
+}
+
+/* [T, F] twice, side by side. */
+static void take_pair(cursor *at, const fl_decoder *d, fl_act *left, fl_act *right)
+{
+    int64_t F = d->model->config.intermediate_size;
+    *right = take_act(at, d, d->limits.max_tokens, 2 * F);
+    *left = cut_act(right, F);
+}
+
+/* The norms behind blocks, which only some families have; those in front are recomputed from the
+ * residual. */
+static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
+{
+    static const fl_norm norms[] = {FL_NORM_AFTER_ATTENTION, FL_NORM_AFTER_MLP};
+    const fl_model_config *c = &d->model->config;
+    int64_t T = d->limits.max_tokens;
+    for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++) {
+        if (!c->family->norm[norms[i]]) continue;
+        layer->before[norms[i]] = take_act(at, d, T, c->hidden_size);
+        layer->rstd[norms[i]] = take_floats(at, T, 1);
     }
 }
 
@@ -68,18 +121,14 @@ static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
 {
     fl_layer_state *layer = &d->layers[l];
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
-    int64_t KVD = c->num_kv_heads * c->head_dim;
+    int64_t T = d->limits.max_tokens;
     layer->rstd1 = take_floats(at, T, 1);
-    layer->q = take_act(at, d, T, HD);
-    layer->k = take_act(at, d, T, KVD);
-    layer->v = take_act(at, d, T, KVD);
-    layer->att = take_act(at, d, T, HD);
+    layout_heads(at, d, layer);
+    layer->att = take_act(at, d, T, c->num_heads * c->head_dim);
     layer->lse = take_floats(at, T, c->num_heads);
     layer->x_mid = take_floats(at, T, c->hidden_size);
     layer->rstd2 = take_floats(at, T, 1);
-    layer->gate = take_act(at, d, T, c->intermediate_size);
-    layer->up = take_act(at, d, T, c->intermediate_size);
+    take_pair(at, d, &layer->gate, &layer->up);
     layout_norms(at, d, layer);
     for (int m = 0; m < FL_NUM_MODULES; m++) {
         fl_module holder = c->family->linear[m].holder;
@@ -108,19 +157,19 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
 static void layout_backward(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens, HD = c->num_heads * c->head_dim;
-    int64_t KVD = c->num_kv_heads * c->head_dim;
+    int64_t T = d->limits.max_tokens;
     d->dx = take_floats(at, T, c->hidden_size);
     d->dnorm = take_f32(at, T, c->hidden_size);
-    d->dact = take_act(at, d, T, c->intermediate_size);
-    d->dup = take_act(at, d, T, c->intermediate_size);
-    d->dq = take_act(at, d, T, HD);
-    d->dk = take_act(at, d, T, KVD);
-    d->dv = take_act(at, d, T, KVD);
-    d->datt = take_act(at, d, T, HD);
+    take_pair(at, d, &d->dact, &d->dup);
+    heads h = take_heads(at, d);
+    part_heads(at, d, FL_NORM_QUERY, c->num_heads, &h.q, &d->dq_before);
+    part_heads(at, d, FL_NORM_KEY, c->num_kv_heads, &h.k, &d->dk_before);
+    d->dheads = h.all;
+    d->dq = h.q;
+    d->dk = h.k;
+    d->dv = h.v;
+    d->datt = take_act(at, d, T, c->num_heads * c->head_dim);
     d->dt = take_act(at, d, T, fl_lora_most_rank(&d->lora, c));
-    if (c->family->norm[FL_NORM_QUERY]) d->dq_before = take_act(at, d, T, HD);
-    if (c->family->norm[FL_NORM_KEY]) d->dk_before = take_act(at, d, T, KVD);
     if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_act(at, d, T, c->hidden_size);
     fl_attn_shape largest = {.S = d->limits.max_sequences,
                              .T = T,

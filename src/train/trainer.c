@@ -117,6 +117,17 @@ void fl_trainer_get_adapter(const fl_trainer *t, float *weights)
     t->ops->copy_out(weights, t->weights, t->count * sizeof *weights);
 }
 
+void fl_trainer_load_adapter(fl_trainer *t, const float *weights)
+{
+    t->ops->copy(t->weights, weights, t->count * sizeof *weights);
+    fl_decoder_scale(t->decoder, 1); /* as above */
+}
+
+void fl_trainer_store_adapter(const fl_trainer *t, float *weights)
+{
+    t->ops->copy(weights, t->weights, t->count * sizeof *weights);
+}
+
 fl_status fl_trainer_set_side(fl_trainer *t, const float *values, size_t count, const int64_t *rank)
 {
     float *side = NULL;
@@ -302,6 +313,7 @@ fl_status fl_trainer_run(fl_trainer *t, const fl_local_job *job, fl_local_result
         result->grad_norm = finish_step(t, job, step + 1, &loss);
         result->updates++;
         result->finite = isfinite(loss) && isfinite(result->grad_norm);
+        if (job->losses) job->losses[step] = loss;
         all.loss += loss;
         all.counted++;
     }

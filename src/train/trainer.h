@@ -40,6 +40,9 @@ fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
 /* The adapter in backend memory, in the order of fl_lora_create; host memory on our side. */
 void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
 void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);
+/* The same with backend memory on our side. */
+void fl_trainer_load_adapter(fl_trainer *trainer, const float *weights);
+void fl_trainer_store_adapter(const fl_trainer *trainer, float *weights);
 
 /* The change of the base from now on, for training and for the decoder: see fl_decoder_set_side;
  * values [count] and rank are in host memory and copied.  Not inside a step.  Errors:
@@ -71,6 +74,7 @@ typedef struct fl_local_job {
     const fl_train_hooks *hooks; /* NULL: none */
     double scale;                /* times the adapter's scale; 0: 1 */
     unsigned frozen;             /* factors that are not trained: FL_FACTOR_A, FL_FACTOR_B */
+    double *losses;              /* [max_steps] gets the loss of each step; NULL: not wanted */
 } fl_local_job;
 
 typedef struct fl_local_result {

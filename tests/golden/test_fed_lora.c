@@ -135,6 +135,7 @@ static void open_world(world *x, const json_t *plan, const json_t *item)
                         .server = &x->server,
                         .output_dir = x->dir,
                         .lora = &x->setup,
+                        .ops = &fl_backend_cpu,
                         .train_client = train,
                         .context = x};
     OK(fl_round_create(&x->round, &env));

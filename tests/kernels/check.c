@@ -51,6 +51,7 @@ const fl_backend_ops *check_backend(int index)
         if (index-- > 0) continue;
         backend = found;
         assert_int_equal(found->open(0), FL_OK);
+        assert_int_equal(found->set_compute(FL_F32), FL_OK);
         snprintf(backend_name, sizeof backend_name, "%s %s", variants[i].backend, variants[i].name);
         return found;
     }
@@ -82,7 +83,7 @@ static void *add_host(size_t count, size_t size)
     return data;
 }
 
-static void *add_buffer(const void *host, int64_t count, size_t size)
+void *check_buffer(const void *host, int64_t count, size_t size)
 {
     size_t bytes = (size_t)count * size, before = GUARD_BYTES + size;
     size_t total = before + bytes + GUARD_BYTES;
@@ -134,27 +135,27 @@ void check_release(void)
 
 float *check_floats(int64_t count)
 {
-    return add_buffer(NULL, count, sizeof(float));
+    return check_buffer(NULL, count, sizeof(float));
 }
 
 float *check_copy(const float *host, int64_t count)
 {
-    return add_buffer(host, count, sizeof(float));
+    return check_buffer(host, count, sizeof(float));
 }
 
 int32_t *check_ints(const int32_t *host, int64_t count)
 {
-    return add_buffer(host, count, sizeof(int32_t));
+    return check_buffer(host, count, sizeof(int32_t));
 }
 
 double *check_doubles(int64_t count)
 {
-    return add_buffer(NULL, count, sizeof(double));
+    return check_buffer(NULL, count, sizeof(double));
 }
 
 fl_rng *check_stream(const fl_rng *rng)
 {
-    return add_buffer(rng, 1, sizeof *rng);
+    return check_buffer(rng, 1, sizeof *rng);
 }
 
 /* Cuts to the leading bits of fp32: a bf16 value, or one that fp16 holds exactly. */
@@ -193,7 +194,7 @@ fl_weight check_weight(float *host, fl_dtype dtype, int64_t rows, int64_t cols)
         memcpy(&bits, &host[i], sizeof bits);
         half[i] = dtype == FL_BF16 ? (uint16_t)(bits >> 16) : f16_bits(host[i]);
     }
-    w.data = add_buffer(half, count, sizeof *half);
+    w.data = check_buffer(half, count, sizeof *half);
     return w;
 }
 

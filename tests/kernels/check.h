@@ -36,6 +36,7 @@ float *check_copy(const float *host, int64_t count);
 int32_t *check_ints(const int32_t *host, int64_t count); /* host NULL: filled with -1 */
 double *check_doubles(int64_t count);
 fl_rng *check_stream(const fl_rng *rng);
+void *check_buffer(const void *host, int64_t count, size_t size);
 /* A weight [rows, cols] of that dtype with the values of `host`, which are rounded to it. */
 fl_weight check_weight(float *host, fl_dtype dtype, int64_t rows, int64_t cols);
 /* A quantised weight with its values in double (host); everything else is backend memory but the

@@ -10,9 +10,9 @@ static void test_table(void **state)
 {
     (void)state;
     typedef void (*member)(void);
-    static const size_t optional[] = {offsetof(fl_backend_ops, scratch_bytes),
-                                      offsetof(fl_backend_ops, linears_fwd),
-                                      offsetof(fl_backend_ops, linears_bwd)};
+    static const size_t optional[] = {
+        offsetof(fl_backend_ops, scratch_bytes), offsetof(fl_backend_ops, linears_fwd),
+        offsetof(fl_backend_ops, linears_bwd), offsetof(fl_backend_ops, device)};
     const fl_backend_ops *ops;
     for (int b = 0; (ops = check_backend(b)); b++) {
         size_t begin = offsetof(fl_backend_ops, present), size = sizeof *ops - begin;

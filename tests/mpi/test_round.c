@@ -139,6 +139,7 @@ int main(int argc, char **argv)
                         .weight = weight,
                         .cost = cost,
                         .global = &global,
+                        .ops = &fl_backend_cpu,
                         .train_client = train_client};
     fl_round *round;
     CHECK(fl_round_create(&round, &env) == FL_OK);

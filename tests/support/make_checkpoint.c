@@ -5,6 +5,9 @@
  *
  * Without keys the shape is TinyLlama-1.1B's, in bf16.  Matrices are drawn from N(0, 0.02^2), a sum
  * of four bytes each; every value is a function of (seed, tensor, index).  Memory stays below 1 MB.
+ *
+ * pool=N draws N values only and repeats them, each tensor from a place of its own: as fast as the
+ * disk, for measurements of large models.  jobs=N writes that many shards at a time.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -14,11 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct shape {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
     int64_t num_key_value_heads, vocab_size, max_position_embeddings, shards, seed, float32;
-} shape = {2048, 5632, 22, 32, 4, 32000, 2048, 2, 1, 0};
+    int64_t pool, jobs;
+} shape = {2048, 5632, 22, 32, 4, 32000, 2048, 2, 1, 0, 0, 1};
 
 static const struct key {
     const char *name;
@@ -32,7 +38,9 @@ static const struct key {
             {"max_position_embeddings", &shape.max_position_embeddings},
             {"shards", &shape.shards},
             {"seed", &shape.seed},
-            {"float32", &shape.float32}};
+            {"float32", &shape.float32},
+            {"pool", &shape.pool},
+            {"jobs", &shape.jobs}};
 enum { NUM_KEYS = sizeof keys / sizeof keys[0] };
 
 static fl_status read_key(const char *argument)
@@ -42,8 +50,8 @@ static fl_status read_key(const char *argument)
         char *end;
         if (strncmp(argument, keys[i].name, length) != 0 || argument[length] != '=') continue;
         *keys[i].value = strtoll(argument + length + 1, &end, 10);
-        FL_CHECK(*end == 0 && *keys[i].value >= 0 && *keys[i].value <= 1 << 20, FL_ERR_USAGE,
-                 "%s: not a number in [0, 2^20]", argument);
+        FL_CHECK(*end == 0 && *keys[i].value >= 0 && *keys[i].value <= 1 << 26, FL_ERR_USAGE,
+                 "%s: not a number in [0, 2^26]", argument);
         return FL_OK;
     }
     FL_FAIL(FL_ERR_USAGE, "unknown key in %s", argument);
@@ -102,30 +110,76 @@ static float value_of(int sum, bool is_norm)
     return is_norm ? 1.0f : (float)((sum - 510) * (0.02 / 147.8012));
 }
 
-static fl_status put_values(void *context, const fl_tensor *tensor, fl_file_writer *file)
+/* out[count] in that dtype, the next of the stream. */
+static void draw(char *out, fl_dtype dtype, bool is_norm, size_t count, fl_rng *rng)
+{
+    static float wide[BYTE_SUMS];
+    static unsigned char narrow[BYTE_SUMS * sizeof(float)];
+    size_t size = fl_dtype_size(dtype);
+    for (int sum = 0; sum < BYTE_SUMS; sum++)
+        wide[sum] = value_of(sum, is_norm);
+    FL_ASSERT(fl_from_f32(narrow, dtype, wide, BYTE_SUMS));
+    for (size_t i = 0; i < count; i++) {
+        uint32_t word = fl_rng_u32(rng);
+        uint32_t sum = (word & 255) + (word >> 8 & 255) + (word >> 16 & 255) + (word >> 24);
+        memcpy(out + i * size, narrow + sum * size, size);
+    }
+}
+
+static fl_status put_drawn(const fl_tensor *tensor, uint64_t key, fl_file_writer *file)
 {
     enum { PIECE = 1 << 15 };
-    static float wide[BYTE_SUMS], piece[PIECE];
-    static unsigned char narrow[BYTE_SUMS * sizeof(float)];
+    static float piece[PIECE];
+    size_t left = (size_t)fl_tensor_count(tensor), size = fl_dtype_size(tensor->dtype);
+    fl_rng rng = fl_rng_make((uint64_t)shape.seed, FL_PURPOSE_TEST, key, 0, 0, 0);
+    while (left) {
+        size_t count = left < PIECE ? left : PIECE;
+        draw((char *)piece, tensor->dtype, tensor->ndim == 1, count, &rng);
+        FL_TRY(fl_file_put(file, piece, count * size));
+        left -= count;
+    }
+    return FL_OK;
+}
+
+static char *pool; /* shape.pool values */
+
+static fl_status fill_pool(void)
+{
+    fl_dtype dtype = shape.float32 ? FL_F32 : FL_BF16;
+    fl_rng rng = fl_rng_make((uint64_t)shape.seed, FL_PURPOSE_TEST, 0, 0, 0, 0);
+    FL_TRY(fl_alloc(&pool, (size_t)shape.pool, fl_dtype_size(dtype)));
+    draw(pool, dtype, false, (size_t)shape.pool, &rng);
+    return FL_OK;
+}
+
+static fl_status put_pool(const fl_tensor *tensor, uint64_t key, fl_file_writer *file)
+{
+    size_t size = fl_dtype_size(tensor->dtype), left = (size_t)fl_tensor_count(tensor);
+    size_t all = (size_t)shape.pool, at = (size_t)(key % all);
+    while (left) {
+        size_t count = all - at < left ? all - at : left;
+        FL_TRY(fl_file_put(file, pool + at * size, count * size));
+        left -= count;
+        at = 0;
+    }
+    return FL_OK;
+}
+
+static fl_status put_values(void *context, const fl_tensor *tensor, fl_file_writer *file)
+{
     (void)context;
-    size_t size = fl_dtype_size(tensor->dtype), count = (size_t)fl_tensor_count(tensor), held = 0;
-    for (int sum = 0; sum < BYTE_SUMS; sum++)
-        wide[sum] = value_of(sum, tensor->ndim == 1);
-    FL_ASSERT(fl_from_f32(narrow, tensor->dtype, wide, BYTE_SUMS));
     uint64_t key = 0; /* of the name, so that values do not depend on the other tensors */
     for (const char *c = tensor->name; *c; c++)
         key = key * 131 + (unsigned char)*c;
-    fl_rng rng = fl_rng_make((uint64_t)shape.seed, FL_PURPOSE_TEST, key, 0, 0, 0);
-    char *out = (char *)piece;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t word = fl_rng_u32(&rng);
-        uint32_t sum = (word & 255) + (word >> 8 & 255) + (word >> 16 & 255) + (word >> 24);
-        memcpy(out + held * size, narrow + sum * size, size);
-        if (++held < PIECE && i + 1 < count) continue;
-        FL_TRY(fl_file_put(file, piece, held * size));
-        held = 0;
-    }
-    return FL_OK;
+    return shape.pool && tensor->ndim == 2 ? put_pool(tensor, key, file)
+                                           : put_drawn(tensor, key, file);
+}
+
+/* Nobody needs these files after a power cut: the flushes of base/file.h do nothing here. */
+int fsync(int fd)
+{
+    (void)fd;
+    return 0;
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -148,36 +202,86 @@ static fl_status write_text(const char *dir, const char *name, const fl_buf *tex
     return status;
 }
 
-/* The tensors in their order, cut into shards of about the same size, and the index. */
-static fl_status write_weights(const char *dir)
+enum { MAX_SHARDS = 1024 };
+static size_t shard_first[MAX_SHARDS + 1]; /* tensors of shard i are [first[i], first[i + 1]) */
+static size_t num_shards;
+
+/* The tensors in their order, cut into shards of about the same size. */
+static size_t cut_into_shards(void)
 {
-    fl_buf index = {0}, path = {0};
-    fl_status status = FL_OK;
-    size_t total = 0, done = 0, first = 0;
+    size_t total = 0, done = 0;
     for (size_t i = 0; i < num_tensors; i++)
         total += bytes_of(&tensors[i]);
-    FL_TRY_GOTO(
-        fl_buf_addf(&index, "{\"metadata\": {\"total_size\": %zu}, \"weight_map\": {", total), out);
-    for (size_t i = 0, shard = 0; i < num_tensors; i++) {
+    for (size_t i = 0; i < num_tensors; i++) {
         done += bytes_of(&tensors[i]);
-        FL_TRY_GOTO(fl_buf_addf(&index, "%s\n \"%s\": \"%s\"", i ? "," : "", tensors[i].name,
-                                shard_name(shard)),
-                    out);
         bool last = i + 1 == num_tensors;
-        if (!last && done < total / (size_t)shape.shards * (shard + 1)) continue;
-        FL_TRY_GOTO(fl_path_join(&path, dir, shard_name(shard)), out);
-        FL_TRY_GOTO(fl_safetensors_stream(fl_buf_text(&path), tensors + first, i + 1 - first,
-                                          put_values, NULL),
-                    out);
-        first = i + 1;
-        shard += !last && shard + 1 < (size_t)shape.shards;
+        if (last || (done >= total / (size_t)shape.shards * (num_shards + 1) &&
+                     num_shards + 1 < (size_t)shape.shards))
+            shard_first[++num_shards] = i + 1;
     }
+    return total;
+}
+
+/* Every `stride`-th shard from `shard` on. */
+static fl_status write_shards(const char *dir, size_t shard, size_t stride)
+{
+    fl_buf path = {0};
+    fl_status status = FL_OK;
+    for (; shard < num_shards && status == FL_OK; shard += stride) {
+        size_t first = shard_first[shard];
+        status = fl_path_join(&path, dir, shard_name(shard));
+        if (status == FL_OK)
+            status = fl_safetensors_stream(fl_buf_text(&path), tensors + first,
+                                           shard_first[shard + 1] - first, put_values, NULL);
+    }
+    fl_buf_fini(&path);
+    return status;
+}
+
+/* The same in `jobs` processes; their errors are printed by themselves. */
+static fl_status write_in_parallel(const char *dir, size_t jobs)
+{
+    int failed = 0, code;
+    for (size_t job = 0; job < jobs; job++) {
+        pid_t child = fork();
+        FL_CHECK(child >= 0, FL_ERR_IO, "no further process");
+        if (child > 0) continue;
+        fl_status status = write_shards(dir, job, jobs);
+        if (status != FL_OK) fprintf(stderr, "%s\n", fl_error_text());
+        _exit(fl_status_exit_code(status));
+    }
+    while (wait(&code) > 0)
+        failed += code != 0;
+    FL_CHECK(!failed, FL_ERR_IO, "%d of %zu writers failed", failed, jobs);
+    return FL_OK;
+}
+
+static fl_status write_index(const char *dir, size_t total)
+{
+    fl_buf index = {0};
+    fl_status status =
+        fl_buf_addf(&index, "{\"metadata\": {\"total_size\": %zu}, \"weight_map\": {", total);
+    for (size_t shard = 0; shard < num_shards; shard++)
+        for (size_t i = shard_first[shard]; i < shard_first[shard + 1]; i++)
+            FL_TRY_GOTO(fl_buf_addf(&index, "%s\n \"%s\": \"%s\"", i ? "," : "", tensors[i].name,
+                                    shard_name(shard)),
+                        out);
     FL_TRY_GOTO(fl_buf_add_text(&index, "}}\n"), out);
     status = write_text(dir, "model.safetensors.index.json", &index);
 out:
-    fl_buf_fini(&path);
     fl_buf_fini(&index);
     return status;
+}
+
+static fl_status write_weights(const char *dir)
+{
+    size_t total = cut_into_shards();
+    if (shape.pool) FL_TRY(fill_pool());
+    fl_status status =
+        shape.jobs > 1 ? write_in_parallel(dir, (size_t)shape.jobs) : write_shards(dir, 0, 1);
+    fl_free(pool);
+    FL_TRY(status);
+    return write_index(dir, total);
 }
 
 static fl_status write_config(const char *dir)
@@ -232,7 +336,7 @@ static fl_status make(int argc, char **argv)
         FL_TRY(read_key(argv[i]));
     FL_CHECK(shape.hidden_size && shape.num_attention_heads && shape.shards &&
                  shape.hidden_size % shape.num_attention_heads == 0 &&
-                 shape.num_hidden_layers <= 1024,
+                 shape.num_hidden_layers <= 1024 && shape.shards <= MAX_SHARDS,
              FL_ERR_USAGE, "a shape that no Llama has");
     add("model.embed_tokens.weight", shape.vocab_size, shape.hidden_size);
     add_layers();

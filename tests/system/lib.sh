@@ -128,6 +128,25 @@ same_run() {
     diff <(metrics "$1") <(metrics "$2") >&2 || fail "other numbers in metrics.jsonl"
 }
 
+# losses DIR: of every round and client
+losses() {
+    grep -o '"loss":[^,}]*' "$1/metrics.jsonl" | cut -d : -f 2
+}
+
+# close_to DIR DIR [SHARE]: two runs have the same losses but for that share of each, at least one of them.
+close_to() {
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v most="${3:-1e-5}" '
+        { d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || !(d <= most * $2)) bad = 1 }
+        END { exit bad || NR == 0 }' || fail "other losses in $1 and $2"
+}
+
+# sliding_model OUT WINDOW: the embedded model as a Mistral, which differs by its window alone
+sliding_model() {
+    cp -R configs/embedded/model "$1"
+    sed -e 's/LlamaForCausalLM/MistralForCausalLM/' -e 's/"model_type": "llama"/"model_type": "mistral"/' \
+        -e "s/\"use_cache\"/\"sliding_window\": $2, &/" configs/embedded/model/config.json >"$1/config.json"
+}
+
 # Milliseconds of a clock.
 now() {
     echo $((${EPOCHREALTIME/[.,]/} / 1000))

@@ -13,17 +13,6 @@ run 0 configs/sft.cfg --output_dir "$work/none" --check --backend cuda_emu
 ! said 'this build has' || exit 77
 [[ $code -eq 0 ]] || fail "--check: exit code $code"
 
-losses() {
-    grep -o '"loss":[^,}]*' "$1/metrics.jsonl" | cut -d : -f 2
-}
-
-# close_to DIR DIR [SHARE]: the same losses but for that share of each, at least one of them.
-close_to() {
-    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v most="${3:-1e-5}" '
-        { d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || !(d <= most * $2)) bad = 1 }
-        END { exit bad || NR == 0 }' || fail "other losses in $1 and $2"
-}
-
 train "$work/cpu" 0 "${small[@]}" --backend cpu
 train "$work/one" 0 "${small[@]}" --backend cuda_emu
 close_to "$work/one" "$work/cpu"
@@ -32,6 +21,18 @@ for ranks in 2 3; do
     same "$work/one/adapter/adapter_model.safetensors" "$work/$ranks/adapter/adapter_model.safetensors"
     diff <(losses "$work/one") <(losses "$work/$ranks") >&2 || fail "other losses on $ranks ranks"
 done
+
+# layers computed again instead of kept, and a window shorter than the sequences
+train "$work/again" 0 "${small[@]}" --eval_data= --backend cuda_emu --gradient_checkpointing true
+train "$work/kept" 0 "${small[@]}" --eval_data= --backend cuda_emu
+same "$work/kept/adapter/adapter_model.safetensors" "$work/again/adapter/adapter_model.safetensors"
+sliding_model "$work/sliding" 9
+for backend in cpu cuda_emu; do
+    train "$work/sliding-$backend" 0 "${small[@]}" --eval_data= --backend "$backend" \
+        --model_name_or_path "$work/sliding"
+done
+close_to "$work/sliding-cuda_emu" "$work/sliding-cpu"
+! diff <(losses "$work/kept") <(losses "$work/sliding-cuda_emu") >"$work/diff" || fail "the window changes nothing"
 
 # a quantised base is widened on the device, and SCAFFOLD's vectors live there
 for other in "--load_in_4bit true" "--load_in_8bit true --fed_alg scaffold"; do

@@ -59,7 +59,8 @@ static void clipping(void **state)
         /* what is sent, on the grid, is within the bound too */
         static int64_t sum[COUNT];
         memset(sum, 0, sizeof sum);
-        assert_int_equal(fl_update_add(sum, w, y, COUNT, factor, fl_privacy_grid(p)), 0);
+        assert_int_equal(
+            fl_update_add(&fl_backend_cpu, sum, w, y, COUNT, factor, fl_privacy_grid(p)), 0);
         double squares = 0;
         for (size_t i = 0; i < COUNT; i++)
             squares += pow(ldexp((double)sum[i], -fl_privacy_grid(p)), 2);
@@ -272,6 +273,7 @@ static void rounds(void **state)
                         .cost = cost,
                         .global = &global,
                         .privacy = p,
+                        .ops = &fl_backend_cpu,
                         .train_client = train_client};
     fl_round *round;
     assert_int_equal(fl_round_create(&round, &env), FL_OK);

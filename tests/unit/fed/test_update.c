@@ -46,9 +46,12 @@ static void order_does_not_matter(void **state)
     memset(forward, 0, sizeof forward);
     memset(parts, 0, sizeof parts);
     for (int k = 0; k < CLIENTS; k++)
-        assert_int_equal(fl_update_add(forward, global, values[k], N, (double)weights[k], grid), 0);
+        assert_int_equal(
+            fl_update_add(&fl_backend_cpu, forward, global, values[k], N, (double)weights[k], grid),
+            0);
     for (int k = CLIENTS; k-- > 0;)
-        fl_update_add(parts[k % 2], global, values[k], N, (double)weights[k], grid);
+        fl_update_add(&fl_backend_cpu, parts[k % 2], global, values[k], N, (double)weights[k],
+                      grid);
     for (size_t i = 0; i < N; i++)
         assert_int_equal(forward[i], parts[0][i] + parts[1][i]);
 }
@@ -62,7 +65,7 @@ static void mean_is_exact(void **state)
     fill();
     memset(sum, 0, sizeof sum);
     for (int k = 0; k < CLIENTS; k++)
-        fl_update_add(sum, global, values[k], N, (double)weights[k], grid);
+        fl_update_add(&fl_backend_cpu, sum, global, values[k], N, (double)weights[k], grid);
     for (size_t i = 0; i < N; i++) {
         long double exact = 0;
         for (int k = 0; k < CLIENTS; k++)
@@ -81,7 +84,8 @@ static void largest_updates_do_not_overflow(void **state)
     float w = 0, y = nextafterf((float)FL_UPDATE_LIMIT, 0);
     int64_t sum = 0;
     for (int k = 0; k < 4; k++)
-        assert_int_equal(fl_update_add(&sum, &w, &y, 1, (double)heavy, grid), FL_UPDATE_FINE);
+        assert_int_equal(fl_update_add(&fl_backend_cpu, &sum, &w, &y, 1, (double)heavy, grid),
+                         FL_UPDATE_FINE);
     assert_true(fabs(fl_update_mean(sum, grid, 4 * heavy) - (double)y) < 1e-9);
 }
 
@@ -94,7 +98,7 @@ static void bad_updates_are_left_out_whole(void **state)
                                       FL_UPDATE_NOT_FINITE, FL_UPDATE_TOO_LARGE};
     for (size_t i = 0; i < 4; i++) {
         int64_t sum[3] = {5, 6, 7};
-        assert_int_equal(fl_update_add(sum, w, cases[i], 3, 10, 40), faults[i]);
+        assert_int_equal(fl_update_add(&fl_backend_cpu, sum, w, cases[i], 3, 10, 40), faults[i]);
         assert_int_equal(sum[0], 5);
         assert_int_equal(sum[1], 6);
         assert_int_equal(sum[2], 7);
