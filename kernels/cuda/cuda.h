@@ -8,14 +8,6 @@
 namespace FL_DEVICE
 {
 
-/* A matrix of fp32 without gaps between its rows of C elements: what kernels take. */
-inline float *dense(fl_act x, int64_t C)
-{
-    if (x.data && (x.dtype != FL_F32 || x.stride != C))
-        fail_op(FL_ERR_INTERNAL, "activations are not dense fp32");
-    return static_cast<float *>(x.data);
-}
-
 bool op_present();
 fl_status op_open(int local_rank);
 fl_status op_status();
@@ -39,6 +31,8 @@ void op_linear_fwd(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add
 void op_linear_bwd(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
 void op_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
              bool trans_b, float alpha, float beta);
+void op_linears_fwd(const fl_linears *group, fl_act x, int64_t T);
+void op_linears_bwd(const fl_linears *group, fl_act dx, fl_act x, int64_t T, bool accumulate);
 void op_add(fl_act y, fl_act x, int64_t T, int64_t C);
 void op_scale(float *x, float factor, int64_t n);
 void op_softcap_fwd(float *x, float cap, int64_t n);

@@ -108,6 +108,9 @@ enum scratch_use {
     SCRATCH_WEIGHT,
     SCRATCH_LEFT,
     SCRATCH_RIGHT,
+    SCRATCH_PRODUCT, /* fp32 products whose result has another type */
+    SCRATCH_PARTS,   /* partial sums, which a second pass adds up in order */
+    SCRATCH_NARROW,  /* gradients of LoRA's t */
     SCRATCH_SUMS,
     SCRATCH_LIBRARY,
     NUM_SCRATCH

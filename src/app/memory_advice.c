@@ -9,6 +9,18 @@ typedef struct remedy {
     fl_status (*say)(fl_buf *out, const fl_memory_input *in); /* the key with the value reached */
 } remedy;
 
+static bool less_clients(fl_memory_input *in)
+{
+    if (in->clients <= 1) return false;
+    in->clients--;
+    return true;
+}
+
+static fl_status say_clients(fl_buf *out, const fl_memory_input *in)
+{
+    return fl_buf_addf(out, "clients_per_pass = %lld", (long long)in->clients);
+}
+
 static bool less_activations(fl_memory_input *in)
 {
     if (in->train.gradient_checkpointing) return false;
@@ -103,13 +115,10 @@ static fl_status say_ranks(fl_buf *out, const fl_memory_input *in)
 
 /* In the order in which they cost the user something. */
 static const remedy remedies[] = {
-    {less_activations, say_activations},
-    {less_batch, say_batch},
-    {less_int8, say_format},
-    {less_nf4, say_format},
-    {less_sequence, say_sequence},
-    {less_lora, say_lora},
-    {less_ranks, say_ranks},
+    {less_clients, say_clients}, {less_activations, say_activations},
+    {less_batch, say_batch},     {less_int8, say_format},
+    {less_nf4, say_format},      {less_sequence, say_sequence},
+    {less_lora, say_lora},       {less_ranks, say_ranks},
 };
 enum { NUM_REMEDIES = sizeof remedies / sizeof remedies[0] };
 

@@ -26,7 +26,8 @@ static fl_status plan_trainer(fl_memory_plan *out, const fl_memory_input *in, in
 {
     int64_t prompt = in->longest_prompt;
     fl_trainer_limits limits = {.longest = example > prompt ? example : prompt,
-                                .most_examples = in->most_examples};
+                                .most_examples = in->most_examples,
+                                .clients = in->clients};
     fl_trainer_plan plan;
     FL_TRY(fl_trainer_plan_for(&plan, in->model, in->ops, &in->lora, &in->train, &limits));
     out->adapter += plan.adapter;
@@ -64,9 +65,16 @@ static void plan_federation(fl_memory_plan *out, const fl_memory_input *in)
 {
     size_t count = fl_lora_count(&in->lora, in->model), vector = count * sizeof(float);
     size_t states = count_states(in->algorithm), sent = in->algorithm->sends_state ? 1 : 0;
-    size_t round = fl_round_bytes(in->algorithm, in->ops, count, in->alone) + vector;
-    size_t server = fl_round_bytes(in->algorithm, NULL, count, false) + vector;
-    out->adapter += fl_client_side_bytes(in->algorithm, count);
+    fl_round_need rank = {.algorithm = in->algorithm,
+                          .ops = in->ops,
+                          .count = count,
+                          .slots = in->clients,
+                          .alone = in->alone,
+                          .own_start = fl_lora_method_of(in->fed)->client ||
+                                       in->fed->client_lora_r.count > 0};
+    fl_round_need root = {.algorithm = in->algorithm, .count = count};
+    size_t round = fl_round_bytes(&rank) + vector, server = fl_round_bytes(&root) + vector;
+    out->adapter += (size_t)in->clients * fl_client_side_bytes(in->algorithm, count);
     out->round += round + sent * vector;
     out->saving =
         (states - sent) * vector + 2 * (1 + states) * vector; /* the image grows by copy */

@@ -23,6 +23,7 @@ typedef struct fl_memory_input {
     int64_t seq_length, longest_example, longest_prompt;
     int64_t shortest; /* seq_length that leaves no example without a token to learn */
     size_t most_examples, eval_items;
+    int64_t clients;  /* of a training rank that train at once */
     int hosts;        /* training ranks of this node */
     int trainers;     /* training ranks of the run */
     bool server;      /* rank 0 is on this node, and does not train */

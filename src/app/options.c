@@ -79,6 +79,10 @@ static const fl_conf_row backend_rows[] = {
      "same"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
+    {"clients_per_pass", FL_CONF_INT, RUN(clients_per_pass), "1", 1, 1024, NULL,
+     "clients of a rank that train at once: their micro-batches go through the base as one batch, "
+     "which takes memory for all of them and pays where one is too small to keep a device busy; "
+     "results do not depend on it (cuda: but for the last bits, docs/gpu.md)"},
     {"memory_limit", FL_CONF_FLOAT, RUN(memory_limit), "0", 0, 1e9, NULL,
      "GB (1e9 bytes) that all ranks of a node may take together; 0: what the machine has left"},
 };

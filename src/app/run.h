@@ -42,8 +42,11 @@ typedef struct fl_run {
     fl_privacy *privacy;           /* NULL without dp */
     fl_model *model;               /* NULL unless hosts_clients */
     fl_trainer *trainer;           /* likewise */
-    uint32_t *records, *positions; /* [most_examples] of the client that trains */
-    size_t most_examples;
+    size_t most_examples;          /* of a client's round */
+    int64_t clients_at_once;       /* that train on a rank */
+    fl_local_job *jobs;            /* [clients_at_once] */
+    fl_local_result *results;      /* likewise */
+    uint32_t *records, *positions; /* [clients_at_once][most_examples]; [most_examples] */
     fl_reference_store reference_store;
     double *reference; /* of one client, grown as needed */
     size_t reference_capacity;
@@ -90,6 +93,11 @@ fl_status fl_run_save_adapter(const fl_run *run, const char *dir, const fl_param
 fl_status fl_run_plan(fl_run *run);
 /* Tokens that the workspace must hold for each example of a micro-batch. */
 int64_t fl_run_longest_example(const fl_run *run);
+
+/* fl_round_env.train_clients: what this rank does for some clients of a round. */
+fl_train_clients fl_run_train_clients;
+/* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
+size_t fl_run_examples(const fl_train_config *config, size_t client_size);
 
 /* Prints what would be trained and the memory it takes; all: the whole plan. */
 void fl_run_describe(const fl_run *run, bool all);

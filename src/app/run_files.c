@@ -32,9 +32,9 @@ enum {
 };
 
 /* Keys that may differ between the start and the continuation of a run. */
-static const char *const free_keys[] = {"output_dir",  "log_level", "threads",
-                                        "eval_batch",  "backend",   "gradient_checkpointing",
-                                        "memory_limit"};
+static const char *const free_keys[] = {"output_dir",   "log_level",       "threads",
+                                        "eval_batch",   "backend",         "gradient_checkpointing",
+                                        "memory_limit", "clients_per_pass"};
 
 /* ---- starting over -------------------------------------------------------------------------- */
 

@@ -37,17 +37,6 @@ static fl_status open_data(fl_run *run)
     return fl_eval_set_load(&run->eval_set, &o->eval, run->data.tokenizer, &run->data.format);
 }
 
-/* Records of a client's round: batch_size * accumulation * max_steps, or all it has. */
-static size_t examples_of_round(const fl_train_config *c, size_t client_size)
-{
-    size_t wanted = client_size;
-    size_t steps = (size_t)c->max_steps, micro = (size_t)c->gradient_accumulation_steps;
-    size_t product;
-    if (fl_mul_size((size_t)c->batch_size * micro, steps, &product) && product < wanted)
-        wanted = product;
-    return wanted;
-}
-
 static fl_status open_clients(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -64,11 +53,10 @@ static fl_status open_clients(fl_run *run)
                 &data, run->data.partition.indices[run->data.partition.offset[k] + i]);
         run->weight[k] = size;
         run->cost[k] = sequences * (double)tokens / (double)size;
-        size_t examples = examples_of_round(&o->train, size);
+        size_t examples = fl_run_examples(&o->train, size);
         if (examples > run->most_examples) run->most_examples = examples;
     }
-    FL_TRY(fl_alloc(&run->records, run->most_examples, sizeof *run->records));
-    return fl_alloc(&run->positions, run->most_examples, sizeof *run->positions);
+    return FL_OK;
 }
 
 /* What the model and its adapter are; nothing of their size is allocated. */
@@ -113,7 +101,13 @@ static fl_status open_model(fl_run *run)
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops, run->longest,
                             run->format));
     fl_trainer_limits limits = {.longest = fl_run_longest_example(run),
-                                .most_examples = run->most_examples};
+                                .most_examples = run->most_examples,
+                                .clients = run->clients_at_once};
+    size_t clients = (size_t)run->clients_at_once;
+    FL_TRY(fl_alloc(&run->jobs, clients, sizeof *run->jobs));
+    FL_TRY(fl_alloc(&run->results, clients, sizeof *run->results));
+    FL_TRY(fl_alloc(&run->records, clients * run->most_examples, sizeof *run->records));
+    FL_TRY(fl_alloc(&run->positions, run->most_examples, sizeof *run->positions));
     return fl_trainer_create(&run->trainer, run->model, &run->lora, &o->train, &limits);
 }
 
@@ -125,36 +119,6 @@ static fl_status open_evaluator(fl_run *run)
         config->eval_batch = run->options.train.batch_size; /* they share the workspace */
     return fl_evaluator_create(&run->evaluator, &run->eval_set, config, run->data.tokenizer,
                                run->transport, decoder);
-}
-
-/* fl_train_client: what this rank does for one client of a round. */
-static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const fl_train_hooks *hooks, const float *w, float *y,
-                              fl_local_result *result)
-{
-    fl_run *run = context;
-    const fl_options *o = &run->options;
-    size_t size = fl_partition_size(&run->data.partition, client);
-    size_t count = examples_of_round(&o->train, size);
-    FL_TRY(fl_participation_records(&o->fed, (uint64_t)o->train.seed, round, client, (uint32_t)size,
-                                    (uint32_t)count, run->positions));
-    const uint32_t *records = run->data.partition.indices + run->data.partition.offset[client];
-    for (size_t i = 0; i < count; i++)
-        run->records[i] = records[run->positions[i]];
-    fl_local_job job = {.data = fl_run_data_train(&run->data, run->ops),
-                        .indices = run->records,
-                        .count = count,
-                        .learning_rate = learning_rate,
-                        .round = (uint64_t)round,
-                        .client = client,
-                        .hooks = hooks,
-                        .scale = run->client_factor ? run->client_factor[client] : 1,
-                        .frozen = FL_FACTORS & ~fl_lora_trained(run->method, round)};
-    FL_TRY(fl_run_reference_load(run, client));
-    fl_trainer_load_adapter(run->trainer, w);
-    FL_TRY(fl_trainer_run(run->trainer, &job, result));
-    fl_trainer_store_adapter(run->trainer, y);
-    return result->reference_made ? fl_run_reference_save(run, client) : FL_OK;
 }
 
 static fl_status open_round(fl_run *run)
@@ -172,7 +136,8 @@ static fl_status open_round(fl_run *run)
                         .devices = run->devices,
                         .output_dir = run->options.run.output_dir,
                         .lora = &run->setup,
-                        .train_client = train_client,
+                        .clients_per_pass = run->clients_at_once,
+                        .train_clients = fl_run_train_clients,
                         .base_moved = fl_run_base_moved,
                         .context = run};
     return fl_round_create(&run->round, &env);
@@ -245,6 +210,8 @@ void fl_run_close(fl_run *run)
     fl_run_reference_close(run);
     fl_trainer_destroy(run->trainer);
     fl_model_close(run->model);
+    fl_free(run->jobs);
+    fl_free(run->results);
     fl_free(run->records);
     fl_free(run->positions);
     fl_server_state_fini(&run->server);

@@ -72,6 +72,7 @@ static fl_memory_input memory_input(fl_run *run)
                           .fed = &o->fed,
                           .longest_prompt = run->eval_set.longest_prompt,
                           .most_examples = run->most_examples,
+                          .clients = run->clients_at_once,
                           .eval_items = run->eval_set.count,
                           .hosts = node.ranks - (server ? 1 : 0),
                           .trainers = fl_placement_hosts(size),
@@ -88,6 +89,7 @@ fl_status fl_run_plan(fl_run *run)
     FL_TRY(check_answers(run));
     fl_backend_set_threads((int)o->run.threads);
     run->longest = longest_sequence(run);
+    run->clients_at_once = fl_round_slots(&o->fed, run->privacy, o->run.clients_per_pass);
     run->memory_input = memory_input(run);
     FL_TRY(fl_model_measure(&run->memory_input.sizes, o->data.model_name_or_path, run->longest,
                             run->format));

@@ -53,15 +53,31 @@ static void add_sequence(fl_batch *batch, const fl_examples *examples, size_t in
     batch->cu[++batch->S] = (int32_t)batch->T;
 }
 
-fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
-                        size_t count)
+void fl_batch_clear(fl_batch *batch)
 {
     batch->S = batch->T = batch->N = 0;
     batch->cu[0] = 0;
     batch->has_prefixes = false;
-    FL_CHECK(count <= (size_t)batch->max_sequences, FL_ERR_INTERNAL,
-             "%zu sequences do not fit into a batch of %lld", count,
-             (long long)batch->max_sequences);
+}
+
+void fl_batch_cut(fl_batch *batch, const fl_batch_end *end)
+{
+    batch->S = end->S;
+    batch->T = end->T;
+    batch->N = end->N;
+}
+
+static size_t room(const fl_batch *batch)
+{
+    return (size_t)(batch->max_sequences - batch->S);
+}
+
+fl_status fl_batch_add(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
+                       size_t count)
+{
+    const int64_t begin = batch->N;
+    FL_CHECK(count <= room(batch), FL_ERR_INTERNAL, "%zu sequences do not fit into a batch of %lld",
+             count, (long long)batch->max_sequences);
     for (size_t i = 0; i < count; i++) {
         FL_ASSERT(indices[i] < examples->count);
         FL_CHECK(fl_example_length(examples, indices[i]) <= batch->max_tokens - batch->T,
@@ -70,8 +86,8 @@ fl_status fl_batch_pack(fl_batch *batch, const fl_examples *examples, const uint
         add_sequence(batch, examples, indices[i]);
     }
     // The mean over the unmasked tokens of the micro-batch, as Transformers computes it.
-    for (int64_t i = 0; i < batch->N; i++)
-        batch->weights[i] = 1.0f / (float)batch->N;
+    for (int64_t i = begin; i < batch->N; i++)
+        batch->weights[i] = 1.0f / (float)(batch->N - begin);
     return FL_OK;
 }
 
@@ -119,14 +135,13 @@ static void add_pair(fl_batch *batch, const fl_pairs *pairs, size_t index, bool 
     add_answer(batch, pairs, index, FL_PART_REJECTED, first, prefix);
 }
 
-fl_status fl_batch_pack_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
-                              size_t count, bool share)
+fl_status fl_batch_add_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
+                             size_t count, bool share)
 {
     const size_t sequences = share ? 3 : 2;
-    batch->S = batch->T = batch->N = 0;
-    batch->cu[0] = 0;
+    FL_ASSERT(batch->S == 0 || batch->has_prefixes == share);
     batch->has_prefixes = share;
-    FL_CHECK(sequences * count <= (size_t)batch->max_sequences, FL_ERR_INTERNAL,
+    FL_CHECK(sequences * count <= room(batch), FL_ERR_INTERNAL,
              "%zu pairs do not fit into a batch of %lld sequences", count,
              (long long)batch->max_sequences);
     for (size_t i = 0; i < count; i++) {

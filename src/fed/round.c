@@ -45,13 +45,54 @@ static fl_status open_sums(fl_round *r)
     const fl_backend_ops *ops = fl_round_hosts(r) ? env->ops : NULL;
     FL_ASSERT(ops || !fl_round_hosts(r));
     fl_sums_env sums = {.transport = env->transport, .ops = ops, .devices = env->devices};
-    FL_TRY(fl_sums_init(&r->sums, &sums, count, extra ? 2 : 1));
-    return fl_client_vectors_init(&r->vectors, ops, count, extra, fl_round_reads_results(r));
+    return fl_sums_init(&r->sums, &sums, count, extra ? 2 : 1);
+}
+
+static int64_t most_clients(const fl_fed_config *fed, const fl_privacy *privacy)
+{
+    return privacy ? fl_privacy_most_clients(fed) : fl_participation_count(fed);
+}
+
+int64_t fl_round_slots(const fl_fed_config *fed, const fl_privacy *privacy, int64_t per_pass)
+{
+    int64_t most = most_clients(fed, privacy), wanted = per_pass > 0 ? per_pass : 1;
+    return wanted < most ? wanted : most;
+}
+
+/* Where the clients of this rank train, if it trains any.  After open_lora, which knows whether
+ * results are read. */
+static fl_status open_slots(fl_round *r)
+{
+    const fl_round_env *env = &r->env;
+    size_t count = env->global->count;
+    if (!fl_round_hosts(r)) return FL_OK;
+    r->num_slots = (size_t)fl_round_slots(env->fed, env->privacy, env->clients_per_pass);
+    FL_TRY(fl_arena_alloc(r->arena, &r->slots, r->num_slots, sizeof *r->slots));
+    FL_TRY(fl_arena_alloc(r->arena, &r->tasks, r->num_slots, sizeof *r->tasks));
+    for (size_t c = 0; c < r->num_slots; c++) {
+        fl_round_slot *slot = &r->slots[c];
+        FL_TRY(fl_client_vectors_init(&slot->vectors, env->ops, count, env->algorithm->extra_sum,
+                                      fl_round_reads_results(r)));
+        if (r->method->client || fl_round_has_ranks(r))
+            FL_TRY(fl_arena_alloc(r->arena, &slot->start, count, sizeof *slot->start));
+        if (fl_algorithm_has_client_side(env->algorithm))
+            FL_TRY(fl_client_side_create(&slot->side, env->algorithm, env->fed, env->ops, count,
+                                         env->output_dir));
+    }
+    return FL_OK;
+}
+
+static void close_slots(fl_round *r)
+{
+    for (size_t c = 0; c < r->num_slots && r->slots; c++) {
+        fl_client_vectors_fini(&r->slots[c].vectors);
+        fl_client_side_destroy(r->slots[c].side);
+    }
 }
 
 static fl_status allocate(fl_round *r)
 {
-    size_t K = (size_t)r->max_clients, count = r->env.global->count;
+    size_t K = (size_t)r->max_clients;
     int rank = fl_transport_rank(r->env.transport);
     size_t size = (size_t)fl_transport_size(r->env.transport);
     size_t gathered = rank == 0 ? size * K : 0;
@@ -64,22 +105,12 @@ static fl_status allocate(fl_round *r)
     FL_TRY(fl_arena_alloc(r->arena, &r->load, size, sizeof *r->load));
     FL_TRY(fl_sent_init(&r->sent, r->env.global, r->method));
     FL_TRY(fl_arena_alloc(r->arena, &r->kept, K, sizeof *r->kept));
-    if (r->method->client || fl_round_has_ranks(r))
-        FL_TRY(fl_arena_alloc(r->arena, &r->start, count, sizeof *r->start));
     if (r->method->client)
         FL_TRY(fl_own_factor_init(&r->own, r->method, r->env.global, r->env.output_dir));
     FL_TRY(open_lora(r));
     FL_TRY(fl_arena_alloc(r->arena, &r->reports, K, sizeof *r->reports));
     FL_TRY(fl_arena_alloc(r->arena, &r->all_reports, gathered, sizeof *r->all_reports));
     return fl_arena_alloc(r->arena, &r->all_ranks, rank == 0 ? size : 0, sizeof *r->all_ranks);
-}
-
-static fl_status open_side(fl_round *r)
-{
-    const fl_round_env *env = &r->env;
-    if (!fl_round_hosts(r) || !fl_algorithm_has_client_side(env->algorithm)) return FL_OK;
-    return fl_client_side_create(&r->side, env->algorithm, env->fed, env->ops, env->global->count,
-                                 env->output_dir);
 }
 
 fl_status fl_round_create(fl_round **out, const fl_round_env *env)
@@ -91,12 +122,11 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     r->env = *env;
     r->method = fl_lora_method_of(env->fed);
     r->next = -1;
-    r->max_clients =
-        env->privacy ? fl_privacy_most_clients(env->fed) : fl_participation_count(env->fed);
+    r->max_clients = most_clients(env->fed, env->privacy);
     r->equal = env->privacy || fl_algorithm_weighs_equal(env->algorithm, env->fed);
     fl_status status = allocate(r);
     if (status == FL_OK) status = open_sums(r);
-    if (status == FL_OK) status = open_side(r);
+    if (status == FL_OK) status = open_slots(r);
     if (status == FL_OK) status = fl_round_choose(r, 0);
     if (status != FL_OK) {
         fl_round_destroy(r);
@@ -106,18 +136,20 @@ fl_status fl_round_create(fl_round **out, const fl_round_env *env)
     return FL_OK;
 }
 
-size_t fl_round_bytes(const fl_algorithm *algorithm, const fl_backend_ops *ops, size_t count,
-                      bool alone)
+size_t fl_round_bytes(const fl_round_need *need)
 {
-    size_t sums = fl_sums_bytes(ops, count, algorithm->extra_sum ? 2 : 1, alone);
-    return ops ? sums + fl_client_vectors_bytes(ops, count, algorithm->extra_sum) : sums;
+    const fl_algorithm *a = need->algorithm;
+    size_t sums = fl_sums_bytes(need->ops, need->count, a->extra_sum ? 2 : 1, need->alone);
+    size_t vectors = 0;
+    if (need->ops) vectors = fl_client_vectors_bytes(need->ops, need->count, a->extra_sum);
+    if (need->ops && need->own_start) vectors += need->count * sizeof(float);
+    return sums + (size_t)need->slots * vectors;
 }
 
 void fl_round_destroy(fl_round *r)
 {
     if (!r) return;
-    fl_client_side_destroy(r->side);
-    fl_client_vectors_fini(&r->vectors);
+    close_slots(r);
     fl_sums_fini(&r->sums);
     fl_own_factor_fini(&r->own);
     fl_sent_fini(&r->sent);

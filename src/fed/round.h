@@ -15,11 +15,18 @@
 #include "fed/update.h"
 #include "train/trainer.h"
 
-/* Trains one client: y [count] is what it makes of w [count], both in the backend's memory, calling
- * the hooks (NULL: none) inside its training. */
-typedef fl_status fl_train_client(void *context, int64_t round, uint32_t client,
-                                  double learning_rate, const fl_train_hooks *hooks, const float *w,
-                                  float *y, fl_local_result *result);
+/* One client's training in a round. */
+typedef struct fl_client_task {
+    uint32_t client;
+    const fl_train_hooks *hooks; /* NULL: none */
+    const float *w;              /* [count] what it starts from, in the backend's memory */
+    float *y;                    /* [count] likewise: what it makes of it, set */
+    fl_local_result result;      /* set */
+} fl_client_task;
+
+/* Trains these clients, at most clients_per_pass, calling their hooks inside. */
+typedef fl_status fl_train_clients(void *context, int64_t round, double learning_rate,
+                                   fl_client_task *tasks, size_t count);
 
 /* What a round needs; everything borrowed. */
 typedef struct fl_round_env {
@@ -36,11 +43,12 @@ typedef struct fl_round_env {
     fl_device_sum *devices;    /* adds between devices; NULL: the transport adds */
     const char *output_dir;    /* for client states, the same folder on all ranks; may be NULL */
     const fl_lora_setup *lora; /* how the adapter is applied; NULL: scale 1, the same ranks */
-    fl_train_client *train_client;
+    int64_t clients_per_pass;  /* of a rank that train at once; 0: 1 */
+    fl_train_clients *train_clients;
     /* Called on every rank after the change of the base (server->side) has grown; NULL: nobody
      * needs to know. */
     fl_status (*base_moved)(void *context);
-    void *context; /* of train_client and base_moved */
+    void *context; /* of train_clients and base_moved */
 } fl_round_env;
 
 /* What became of one client. */
@@ -78,10 +86,21 @@ typedef struct fl_round fl_round;
 
 /* Errors: FL_ERR_MEMORY, FL_ERR_USAGE (options of the algorithm). */
 fl_status fl_round_create(fl_round **out, const fl_round_env *env);
-/* Bytes that it takes for an adapter of `count` numbers, but for small tables and the client's side
- * (fl_client_side_bytes).  ops: NULL for a rank that trains nobody; alone: one rank does both. */
-size_t fl_round_bytes(const fl_algorithm *algorithm, const fl_backend_ops *ops, size_t count,
-                      bool alone);
+/* Clients of a rank that train at once: clients_per_pass, but no more than a round may have. */
+int64_t fl_round_slots(const fl_fed_config *fed, const fl_privacy *privacy,
+                       int64_t clients_per_pass);
+
+/* Bytes that it takes, but for small tables and the clients' side (fl_client_side_bytes, for each
+ * slot). */
+typedef struct fl_round_need {
+    const fl_algorithm *algorithm;
+    const fl_backend_ops *ops; /* NULL: a rank that trains nobody */
+    size_t count;              /* numbers of the adapter */
+    int64_t slots;             /* fl_round_slots */
+    bool alone;                /* one rank trains and aggregates */
+    bool own_start;            /* clients do not start from the global adapter as it is */
+} fl_round_need;
+size_t fl_round_bytes(const fl_round_need *need);
 void fl_round_destroy(fl_round *round); /* accepts NULL */
 
 /* Collective.  Runs round t (from 0) and moves env->global on rank 0.  `result` is filled on rank

@@ -15,6 +15,14 @@ typedef struct fl_rank_report {
     uint64_t peak_memory;
 } fl_rank_report;
 
+/* Where one of the clients that train at once is. */
+typedef struct fl_round_slot {
+    fl_client_side *side;      /* NULL: the algorithm has none, or this rank hosts no clients */
+    float *start;              /* [global->count] what it starts from; NULL: the global adapter */
+    fl_client_vectors vectors; /* where the backend computes */
+    int64_t i;                 /* number of the client in the round */
+} fl_round_slot;
+
 struct fl_round {
     fl_round_env env;
     int64_t max_clients;  /* K, with privacy the most that may be drawn */
@@ -30,13 +38,12 @@ struct fl_round {
     int64_t next;                  /* the round that the hosts' adapter is ready for; -1: none */
     fl_sent sent;                  /* what of the adapter travels */
     fl_sums sums;                  /* [sent.up_count] of them count */
-    fl_client_side *side;          /* NULL: the algorithm has none, or this rank hosts no clients */
     fl_lora_server lora;           /* what looks at single clients' factors */
     fl_kept_client *kept;          /* [K] clients with a usable update: rank 0 all, others theirs */
     fl_own_factor own;             /* where the method has clients keep a factor */
-    float *start;                  /* [global->count] what the client at hand starts from; NULL:
-                                      the global adapter itself */
-    fl_client_vectors vectors;     /* of the client at hand, where the backend computes */
+    size_t num_slots;              /* clients that train at once */
+    fl_round_slot *slots;          /* [num_slots] */
+    fl_client_task *tasks;         /* [num_slots] */
     fl_client_report *reports;     /* [K] of this rank */
     fl_client_report *all_reports; /* [size * K] rank 0 */
     fl_rank_report *all_ranks;     /* [size] rank 0 */

@@ -47,24 +47,7 @@ static fl_status prepare(fl_decoder *d)
     fl_decoder_plan plan = fl_decoder_layout(d, NULL);
     FL_TRY(d->ops->alloc(&d->block, fl_decoder_plan_total(&plan)));
     fl_decoder_layout(d, d->block);
-    if (d->streams)
-        FL_TRY(fl_arena_alloc(d->arena, &d->host_streams, (size_t)fl_decoder_streams(d),
-                              sizeof *d->host_streams));
-    d->adapters = (fl_adapters){.clients = 1,
-                                .first = d->client_first,
-                                .host_first = d->host_first,
-                                .factor = d->client_factor,
-                                .host_factor = &d->host_factor,
-                                .stride = fl_lora_count(&d->lora, &d->model->config),
-                                .dropout = d->lora.dropout,
-                                .num_streams = fl_decoder_streams(d)};
-    fl_decoder_scale(d, 1);
-    return FL_OK;
-}
-
-int64_t fl_decoder_streams(const fl_decoder *d)
-{
-    return d->model->config.num_layers * FL_NUM_MODULES;
+    return fl_decoder_open_clients(d);
 }
 
 fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lora_config *lora,
@@ -73,6 +56,7 @@ fl_status fl_decoder_create(fl_decoder **out, const fl_model *model, const fl_lo
     fl_decoder *d;
     FL_TRY(fl_alloc(&d, 1, sizeof *d));
     *d = (fl_decoder){.model = model, .ops = model->ops, .lora = *lora, .limits = *limits};
+    if (d->limits.max_clients == 0) d->limits.max_clients = 1;
     fl_status status = prepare(d);
     if (status != FL_OK) {
         fl_decoder_destroy(d);
@@ -111,6 +95,7 @@ fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *confi
 {
     fl_model model = {.config = *config, .ops = ops};
     fl_decoder d = {.model = &model, .ops = ops, .lora = *lora, .limits = *limits};
+    if (d.limits.max_clients == 0) d.limits.max_clients = 1;
     FL_TRY(fl_alloc(&d.layers, (size_t)config->num_layers, sizeof *d.layers));
     *out = fl_decoder_layout(&d, NULL);
     out->kernels = scratch_bytes(&d);
@@ -123,11 +108,6 @@ size_t fl_decoder_plan_total(const fl_decoder_plan *plan)
     return plan->layers + plan->workspace + plan->loss;
 }
 
-void fl_decoder_set_adapter(fl_decoder *d, const float *weights)
-{
-    d->adapters.weights = weights;
-}
-
 void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank)
 {
     FL_ASSERT(!values || d->lora.has_side);
@@ -135,84 +115,9 @@ void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank
     if (values) place_slots(d, rank);
 }
 
-void fl_decoder_scale(fl_decoder *d, double factor)
-{
-    d->host_factor = factor;
-    d->ops->copy_in(d->client_factor, &factor, sizeof factor);
-}
-
 void fl_decoder_freeze(fl_decoder *d, unsigned factors)
 {
     d->adapters.frozen = factors;
-}
-
-/* What continues a sequence follows it directly, and nothing continues that. */
-static fl_status check_prefixes(const fl_tokens_view *tokens, const fl_backend_ops *ops)
-{
-    FL_CHECK(ops->shares_prefixes, FL_ERR_INTERNAL, "backend %s shares no prefixes", ops->name);
-    for (int64_t s = 0, last = -1; s < tokens->S; s++) {
-        int64_t prefix = tokens->prefix[s];
-        if (prefix == -1)
-            last = s;
-        else
-            FL_CHECK(last >= 0 && prefix == last, FL_ERR_INTERNAL,
-                     "sequence %lld cannot continue sequence %lld", (long long)s,
-                     (long long)prefix);
-    }
-    return FL_OK;
-}
-
-fl_status fl_decoder_load_tokens(fl_decoder *d, const fl_tokens_view *tokens)
-{
-    const fl_model_config *c = &d->model->config;
-    FL_CHECK(tokens->T >= 1 && tokens->T <= d->limits.max_tokens &&
-                 tokens->S <= d->limits.max_sequences,
-             FL_ERR_INTERNAL, "a batch of %lld tokens in %lld sequences is outside the plan",
-             (long long)tokens->T, (long long)tokens->S);
-    for (int64_t t = 0; t < tokens->T; t++) {
-        FL_CHECK(tokens->ids[t] >= 0 && tokens->ids[t] < c->vocab_size, FL_ERR_INPUT,
-                 "token id %d is outside the model's vocabulary of %lld", tokens->ids[t],
-                 (long long)c->vocab_size);
-        FL_CHECK(tokens->pos[t] >= 0 && tokens->pos[t] < d->model->positions, FL_ERR_INPUT,
-                 "position %d is outside the model's %lld positions", tokens->pos[t],
-                 (long long)d->model->positions);
-    }
-    size_t T = (size_t)tokens->T;
-    d->adapters.streams = NULL;
-    d->host_first[1] = (int32_t)tokens->T;
-    d->ops->copy_in(d->client_first, d->host_first, sizeof d->host_first);
-    d->ops->copy_in(d->ids, tokens->ids, T * sizeof *d->ids);
-    d->ops->copy_in(d->pos, tokens->pos, T * sizeof *d->pos);
-    d->ops->copy_in(d->cu, tokens->cu, ((size_t)tokens->S + 1) * sizeof *d->cu);
-    if (tokens->prefix) {
-        FL_TRY(check_prefixes(tokens, d->ops));
-        d->ops->copy_in(d->prefix, tokens->prefix, (size_t)tokens->S * sizeof *d->prefix);
-    }
-    d->shape = (fl_attn_shape){.cu = d->cu,
-                               .prefix = tokens->prefix ? d->prefix : NULL,
-                               .S = tokens->S,
-                               .T = tokens->T,
-                               .H = c->num_heads,
-                               .KV = c->num_kv_heads,
-                               .D = c->head_dim,
-                               .scale = c->attn_scale,
-                               .softcap = c->attn_softcap};
-    return FL_OK;
-}
-
-static fl_status load_targets(fl_decoder *d, const fl_targets_view *targets)
-{
-    size_t N = (size_t)targets->N;
-    FL_CHECK(targets->N <= d->shape.T, FL_ERR_INTERNAL, "more targets than tokens");
-    for (size_t n = 0; n < N; n++)
-        FL_CHECK(targets->rows[n] >= 0 && targets->rows[n] < d->shape.T &&
-                     targets->targets[n] >= 0 && targets->targets[n] < d->model->config.vocab_size,
-                 FL_ERR_INPUT, "target %d at row %d is outside the batch or the vocabulary",
-                 targets->targets[n], targets->rows[n]);
-    d->ops->copy_in(d->loss_rows, targets->rows, N * sizeof *d->loss_rows);
-    d->ops->copy_in(d->targets, targets->targets, N * sizeof *d->targets);
-    if (targets->weights) d->ops->copy_in(d->weights, targets->weights, N * sizeof *d->weights);
-    return FL_OK;
 }
 
 /* The gradient of the logits, which takes their place in the type of activations. */
@@ -258,28 +163,23 @@ static void all_losses(fl_decoder *d, int64_t N, bool grad, visit_losses *visit,
     }
 }
 
-typedef struct weighted_sum {
+/* Where the rows of the next client begin, the sums grow to that client's: row by row, so that a
+ * sum's bits do not depend on what else is in a chunk. */
+typedef struct weighted_sums {
+    const int32_t *rows, *first; /* of the targets; of the clients */
     const float *weights;
-    double sum;
-} weighted_sum;
+    double *sums;
+    int64_t client;
+} weighted_sums;
 
 static void add_weighted(void *context, int64_t begin, const double *losses, int64_t n)
 {
-    weighted_sum *total = context;
-    for (int64_t i = 0; i < n; i++)
-        total->sum += (double)total->weights[begin + i] * losses[i];
-}
-
-/* A stream for every linear, or none without keys. */
-static void set_dropout(fl_decoder *d, const fl_dropout_keys *keys)
-{
-    int64_t count = fl_decoder_streams(d);
-    d->adapters.streams = keys && d->streams ? d->streams : NULL;
-    if (!d->adapters.streams) return;
-    for (int64_t i = 0; i < count; i++)
-        d->host_streams[i] = fl_rng_make(keys->seed, FL_PURPOSE_DROPOUT, keys->round, keys->client,
-                                         keys->step, (uint64_t)i);
-    d->ops->copy_in(d->streams, d->host_streams, (size_t)count * sizeof *d->streams);
+    weighted_sums *all = context;
+    for (int64_t i = 0; i < n; i++) {
+        while (all->rows[begin + i] >= all->first[all->client + 1])
+            all->client++;
+        all->sums[all->client] += (double)all->weights[begin + i] * losses[i];
+    }
 }
 
 /* Loads a batch and runs the layers. */
@@ -287,8 +187,8 @@ static fl_status begin(fl_decoder *d, const fl_tokens_view *tokens, const fl_tar
                        const fl_dropout_keys *keys)
 {
     FL_TRY(fl_decoder_load_tokens(d, tokens));
-    FL_TRY(load_targets(d, targets));
-    set_dropout(d, keys);
+    FL_TRY(fl_decoder_load_targets(d, targets));
+    fl_decoder_set_dropout(d, keys);
     fl_decoder_run_layers(d, fl_decoder_attend_packed, NULL);
     return FL_OK;
 }
@@ -310,14 +210,15 @@ fl_status fl_decoder_loss(fl_decoder *d, const fl_tokens_view *tokens,
                           float *grads)
 {
     FL_ASSERT(!grads || (d->limits.backward && d->adapters.weights));
-    *loss = 0;
+    for (int64_t c = 0; c < (tokens->first ? tokens->clients : 1); c++)
+        loss[c] = 0;
     if (targets->N == 0) return FL_OK;
     FL_TRY(begin(d, tokens, targets, keys));
     if (grads) clear_dx(d);
-    weighted_sum total = {.weights = targets->weights};
-    all_losses(d, targets->N, grads != NULL, add_weighted, &total);
+    weighted_sums sums = {
+        .rows = targets->rows, .first = d->host_first, .weights = targets->weights, .sums = loss};
+    all_losses(d, targets->N, grads != NULL, add_weighted, &sums);
     if (grads) backward_layers(d, grads);
-    *loss = total.sum;
     return d->ops->status();
 }
 

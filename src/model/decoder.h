@@ -6,6 +6,10 @@
  * then any number of fl_decoder_set_adapter / fl_decoder_loss / fl_decoder_logits,
  * fl_decoder_destroy. Not thread-safe; one per rank.
  *
+ * A batch may hold the tokens of several clients, each with an adapter and dropout of its own over
+ * the one base.  Where the backend computes a row of a product alike in any batch (cpu, cuda_emu),
+ * each gets the bits that it would get alone.
+ *
  * What is kept of a layer for the backward pass: its input, q, k, v after RoPE, attention output,
  * log-sum-exp, the residual before the MLP, gate and up, and x A^T of every adapted linear.
  * Normalised inputs and the SwiGLU product are recomputed.  With `recompute` only its input is
@@ -22,6 +26,7 @@ typedef struct fl_decoder fl_decoder;
 typedef struct fl_decoder_limits {
     int64_t max_tokens;    /* of one packed batch */
     int64_t max_sequences; /* of one packed batch */
+    int64_t max_clients;   /* of one packed batch; 0: 1 */
     bool backward;         /* false: forward and generation only, much less memory */
     bool recompute;        /* with backward: keep a layer's input only */
 } fl_decoder_limits;
@@ -33,6 +38,10 @@ typedef struct fl_tokens_view {
     const int32_t *cu;  /* [S+1] */
     int64_t S, T;
     const int32_t *prefix; /* [S] as in fl_attn_shape, where the backend shares prefixes; or NULL */
+    /* [clients+1] client c has the tokens first[c] <= t < first[c+1], whole sequences, maybe none;
+     * NULL: all are those of one client */
+    const int32_t *first;
+    int64_t clients; /* with `first`: at most as many as adapters were set */
 } fl_tokens_view;
 
 /* The positions that enter the loss.  Host memory. */
@@ -60,8 +69,13 @@ fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *confi
                               const fl_decoder_limits *limits);
 size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */
 
-/* Adapter of the following calls: weights in backend memory in the order of fl_lora_create, or NULL
- * for the bare base.  Borrowed. */
+/* Adapters of the following calls, one for each client of a batch: weights [clients, stride] in
+ * backend memory in the order of fl_lora_create, borrowed, or NULL for the bare base; factor
+ * [clients] multiplies the scale of fl_lora_config, NULL: 1.  clients: at most limits.max_clients.
+ */
+void fl_decoder_set_adapters(fl_decoder *decoder, const float *weights, size_t stride,
+                             const double *factor, int64_t clients);
+/* The same for batches of one client. */
 void fl_decoder_set_adapter(fl_decoder *decoder, const float *weights);
 
 /* The change of the base in the following calls with an adapter: W = W0 + B A with a pair for every
@@ -71,22 +85,20 @@ void fl_decoder_set_adapter(fl_decoder *decoder, const float *weights);
  * The decoder's fl_lora_config has has_side. */
 void fl_decoder_set_side(fl_decoder *decoder, const float *values, const int64_t *rank);
 
-/* The scale of the adapter in the following calls is `factor` times that of fl_lora_config. */
-void fl_decoder_scale(fl_decoder *decoder, double factor);
-
 /* The following backward passes leave the gradients of these factors (FL_FACTOR_A, FL_FACTOR_B) as
  * they are. */
 void fl_decoder_freeze(fl_decoder *decoder, unsigned factors);
 
-/* Dropout of the following calls: a stream per module is derived from these keys; p = 0 or
- * dropout = false in fl_decoder_loss switches it off. */
+/* Dropout of one client in one call: a stream per module is derived from these keys; a dropout of 0
+ * in fl_lora_config, or no keys, switches it off. */
 typedef struct fl_dropout_keys {
     uint64_t seed, round, client, step;
 } fl_dropout_keys;
 
-/* *loss = sum_n weights[n] * -log p(targets[n]).  When grads is not NULL, the gradient of that loss
- * with respect to the adapter is added to grads (backend memory, layout of the adapter).
- * keys = NULL: no dropout.  N = 0 gives 0 and adds nothing.
+/* loss[c] = sum over client c's rows n of weights[n] * -log p(targets[n]).  When grads [clients,
+ * stride] is not NULL, the gradient of that loss with respect to the client's adapter is added to
+ * its part (backend memory, layout and stride of the adapters).  keys: one for each client; NULL:
+ * no dropout.  N = 0 gives 0 and adds nothing.
  * Errors: FL_ERR_INTERNAL when the batch exceeds the limits. */
 fl_status fl_decoder_loss(fl_decoder *decoder, const fl_tokens_view *tokens,
                           const fl_targets_view *targets, const fl_dropout_keys *keys, double *loss,
@@ -98,8 +110,8 @@ fl_status fl_decoder_nll(fl_decoder *decoder, const fl_tokens_view *tokens,
 
 /* The two halves of fl_decoder_loss, for a loss whose weights depend on the nll: the layers run
  * once, only the head's logits are computed a second time.  fl_decoder_forward is fl_decoder_nll
- * with dropout; fl_decoder_backward, the next call on this decoder, adds the gradient of
- * sum_n weights[n] * nll[n] to grads. */
+ * with dropout; fl_decoder_backward, the next call on this decoder, adds the gradient of the sum of
+ * weights[n] * nll[n] over each client's rows to its part of grads. */
 fl_status fl_decoder_forward(fl_decoder *decoder, const fl_tokens_view *tokens,
                              const fl_targets_view *targets, const fl_dropout_keys *keys,
                              double *nll);

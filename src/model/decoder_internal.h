@@ -75,10 +75,11 @@ struct fl_decoder {
 
     /* of the running pass */
     fl_attn_shape shape;
-    int64_t num_targets;   /* of the forward half */
-    int32_t host_first[2]; /* rows of the batch's clients */
-    double host_factor;    /* on every scale of the adapter */
-    fl_rng *host_streams;  /* of the arena */
+    int64_t num_targets;  /* of the forward half */
+    int64_t num_adapters; /* that were set; the batch may have rows of the first of them only */
+    int32_t *host_first;  /* [max_clients + 1] of the arena, like the next two */
+    double *host_factor;  /* [max_clients] */
+    fl_rng *host_streams; /* [max_clients][a stream per module] */
 
     void *block; /* all of the above */
     fl_arena *arena;
@@ -88,8 +89,14 @@ struct fl_decoder {
  * the decoder's own; generation puts one that reads a cache in its place. */
 typedef void fl_attend(fl_decoder *decoder, int64_t layer, void *context);
 
-/* Copies the batch to the device and checks it against the limits. */
+/* What belongs to clients, behind the layout. */
+fl_status fl_decoder_open_clients(fl_decoder *decoder);
+
+/* Copies the batch to the device and checks it against the limits; no dropout from then on. */
 fl_status fl_decoder_load_tokens(fl_decoder *decoder, const fl_tokens_view *tokens);
+fl_status fl_decoder_load_targets(fl_decoder *decoder, const fl_targets_view *targets);
+/* A stream for every client and linear, or none without keys. */
+void fl_decoder_set_dropout(fl_decoder *decoder, const fl_dropout_keys *keys);
 
 /* x_out = the decoder's residual stream for the loaded tokens. */
 void fl_decoder_run_layers(fl_decoder *decoder, fl_attend *attend, void *context);

@@ -189,10 +189,11 @@ static void layout_batch(cursor *at, fl_decoder *d)
     d->loss_rows = take(at, T, sizeof *d->loss_rows);
     d->targets = take(at, T, sizeof *d->targets);
     d->weights = take(at, T, sizeof *d->weights);
-    d->client_first = take(at, 2, sizeof *d->client_first);
-    d->client_factor = take(at, 1, sizeof *d->client_factor);
+    size_t clients = (size_t)d->limits.max_clients;
+    d->client_first = take(at, clients + 1, sizeof *d->client_first);
+    d->client_factor = take(at, clients, sizeof *d->client_factor);
     if (d->lora.dropout > 0 && d->limits.backward)
-        d->streams = take(at, (size_t)fl_decoder_streams(d), sizeof *d->streams);
+        d->streams = take(at, clients * (size_t)fl_decoder_streams(d), sizeof *d->streams);
 }
 
 int64_t fl_decoder_widest(const fl_model_config *c)

@@ -19,7 +19,9 @@ fl_tokens_view fl_micro_tokens(const fl_micro_batch *micro)
                             .cu = b->cu,
                             .S = b->S,
                             .T = b->T,
-                            .prefix = b->has_prefixes ? b->prefix : NULL};
+                            .prefix = b->has_prefixes ? b->prefix : NULL,
+                            .first = micro->first,
+                            .clients = micro->clients};
 }
 
 fl_targets_view fl_micro_targets(const fl_micro_batch *micro)

@@ -23,16 +23,26 @@ typedef struct fl_train_data {
                            backend shares prefixes */
 } fl_train_data;
 
-/* One micro-batch and what it is computed with; everything borrowed. */
+/* What one client puts into a packed batch, and what it gets back. */
+typedef struct fl_micro_part {
+    const fl_train_data *data;
+    const uint32_t *picked; /* [count] examples of its micro-batch */
+    size_t count;           /* 0: nothing of it is in the batch */
+    double *measures;       /* [FL_MAX_MEASURES] += the sum of each over the examples */
+} fl_micro_part;
+
+/* The micro-batches of some clients, one behind the other, and what they are computed with;
+ * everything borrowed. */
 typedef struct fl_micro_batch {
     const fl_train_config *config;
-    fl_decoder *decoder;
-    const fl_train_data *data;
-    const uint32_t *picked; /* [count] examples */
-    size_t count;
+    fl_decoder *decoder; /* with an adapter for each client, or none */
     fl_batch *batch;
-    const fl_dropout_keys *keys; /* NULL: no dropout */
-    float *grads;                /* backend memory, added to */
+    int64_t clients;
+    const fl_micro_part *parts;  /* [clients] */
+    const int32_t *first;        /* [clients + 1] tokens of each, as in fl_tokens_view */
+    const fl_dropout_keys *keys; /* [clients]; NULL: no dropout */
+    double *loss;                /* [clients] of each, set */
+    float *grads;                /* [clients][stride] backend memory, added to */
     double *nll;                 /* scratch: one for each token of the batch */
     double *logp;                /* scratch: one for each sequence of the batch */
 } fl_micro_batch;
@@ -53,11 +63,11 @@ typedef struct fl_objective {
     int64_t (*longest)(const fl_train_data *data);          /* the largest of these */
     int64_t (*positions)(const fl_train_data *data);        /* of the longest sequence */
 
-    /* Fills the batch.  Where its N is 0 nothing counts and the trainer skips it. */
-    fl_status (*pack)(const fl_micro_batch *micro);
-    /* *loss = mean loss of the packed batch, its gradient is added to grads; measures[i] += the
-     * sum of measure i over the examples. */
-    fl_status (*gradient)(const fl_micro_batch *micro, double *loss, double *measures);
+    /* Adds a client's examples to the batch.  Where no token of them counts, the trainer takes
+     * them out again. */
+    fl_status (*pack)(fl_batch *batch, const fl_micro_part *part);
+    /* Of every client the mean loss of its micro-batch, its gradient and measures. */
+    fl_status (*gradient)(const fl_micro_batch *micro);
 
     /* Optional, both or none: what is needed of the reference model before an example is trained
      * on.  The decoder has no adapter then: the reference is the base as it was loaded, also where

@@ -32,28 +32,35 @@ static int64_t most_positions(const fl_train_data *data)
     return data->pairs->max_length;
 }
 
-static fl_status pack(const fl_micro_batch *m)
+static fl_status pack(fl_batch *batch, const fl_micro_part *part)
 {
-    return fl_batch_pack_pairs(m->batch, m->data->pairs, m->picked, m->count,
-                               m->data->share_prompts);
+    return fl_batch_add_pairs(batch, part->data->pairs, part->picked, part->count,
+                              part->data->share_prompts);
 }
 
-static int64_t answer_length(const fl_micro_batch *m, size_t i, int answer)
+static int64_t answer_length(const fl_micro_part *part, size_t i, int answer)
 {
-    return fl_pair_length(m->data->pairs, m->picked[i], FL_PART_CHOSEN + answer);
+    return fl_pair_length(part->data->pairs, part->picked[i], FL_PART_CHOSEN + answer);
 }
 
-/* logp[2i], logp[2i + 1] = the summed log-probabilities of pair i's answers. */
+static double *reference_of(const fl_micro_part *part, size_t i)
+{
+    return part->data->reference + ANSWERS * (size_t)part->picked[i];
+}
+
+/* logp[2i], logp[2i + 1] = the summed log-probabilities of the answers of pair i, counted through
+ * the parts. */
 static void sum_rows(const fl_micro_batch *m, double *logp)
 {
     const double *nll = m->nll;
-    for (size_t i = 0; i < m->count; i++)
-        for (int a = 0; a < ANSWERS; a++) {
-            double sum = 0;
-            for (int64_t t = answer_length(m, i, a); t > 0; t--)
-                sum += *nll++;
-            logp[ANSWERS * i + (size_t)a] = -sum;
-        }
+    for (int64_t c = 0; c < m->clients; c++)
+        for (size_t i = 0; i < m->parts[c].count; i++)
+            for (int a = 0; a < ANSWERS; a++) {
+                double sum = 0;
+                for (int64_t t = answer_length(&m->parts[c], i, a); t > 0; t--)
+                    sum += *nll++;
+                *logp++ = -sum;
+            }
 }
 
 /* The first of the two is enough: both are computed together. */
@@ -68,9 +75,11 @@ static fl_status make_reference(const fl_micro_batch *m)
     fl_targets_view targets = fl_micro_targets(m);
     FL_TRY(fl_decoder_nll(m->decoder, &tokens, &targets, m->nll));
     sum_rows(m, m->logp);
-    for (size_t i = 0; i < m->count; i++)
-        for (size_t a = 0; a < ANSWERS; a++)
-            m->data->reference[ANSWERS * (size_t)m->picked[i] + a] = m->logp[ANSWERS * i + a];
+    const double *logp = m->logp;
+    for (int64_t c = 0; c < m->clients; c++)
+        for (size_t i = 0; i < m->parts[c].count; i++)
+            for (size_t a = 0; a < ANSWERS; a++)
+                reference_of(&m->parts[c], i)[a] = *logp++;
     return FL_OK;
 }
 
@@ -80,43 +89,51 @@ static void fill(float *weights, int64_t count, double value)
         weights[t] = (float)value;
 }
 
-/* Loss of pair i; writes d loss / d nll of its rows behind *weights and moves that on. */
-static double pair_loss(const fl_micro_batch *m, const fl_dpo_loss *loss, size_t i, float **weights,
-                        double *measures)
+/* How far the walk over the rows of a batch has come. */
+typedef struct place {
+    const double *logp; /* of the answers of the pair at hand */
+    float *weights;     /* of its rows */
+} place;
+
+/* Loss of pair i of a client; writes d loss / d nll of its rows and moves on. */
+static double pair_loss(const fl_train_config *config, const fl_dpo_loss *loss,
+                        const fl_micro_part *part, size_t i, place *at)
 {
-    double logp[ANSWERS], gain[ANSWERS], scale[ANSWERS], slope;
+    double logp[ANSWERS], gain[ANSWERS], scale[ANSWERS], slope, *measures = part->measures;
     for (int a = 0; a < ANSWERS; a++) {
-        scale[a] = loss->per_token ? 1 / (double)answer_length(m, i, a) : 1;
-        size_t at = ANSWERS * i + (size_t)a;
-        double reference = m->data->reference[ANSWERS * (size_t)m->picked[i] + (size_t)a];
-        logp[a] = scale[a] * m->logp[at];
-        gain[a] = scale[a] * (m->logp[at] - reference);
+        scale[a] = loss->per_token ? 1 / (double)answer_length(part, i, a) : 1;
+        logp[a] = scale[a] * at->logp[a];
+        gain[a] = scale[a] * (at->logp[a] - reference_of(part, i)[a]);
     }
-    double h = gain[CHOSEN] - gain[REJECTED], value = loss->value(m->config, h, &slope);
+    double h = gain[CHOSEN] - gain[REJECTED], value = loss->value(config, h, &slope);
     for (int a = 0; a < ANSWERS; a++) {
         double sign = a == CHOSEN ? -1 : 1; /* of d h / d nll */
-        int64_t length = answer_length(m, i, a);
-        fill(*weights, length, sign * slope * scale[a] / (double)m->count);
-        *weights += length;
+        int64_t length = answer_length(part, i, a);
+        fill(at->weights, length, sign * slope * scale[a] / (double)part->count);
+        at->weights += length;
     }
-    measures[MARGIN] += m->config->dpo_beta * h;
+    at->logp += ANSWERS;
+    measures[MARGIN] += config->dpo_beta * h;
     measures[ACCURACY] += h > 0;
     measures[LOGP_CHOSEN] += logp[CHOSEN];
     measures[LOGP_REJECTED] += logp[REJECTED];
     return value;
 }
 
-static fl_status gradient(const fl_micro_batch *m, double *loss, double *measures)
+static fl_status gradient(const fl_micro_batch *m)
 {
     fl_tokens_view tokens = fl_micro_tokens(m);
     fl_targets_view targets = fl_micro_targets(m);
     const fl_dpo_loss *kind = fl_dpo_loss_find(m->config->dpo_loss);
     FL_TRY(fl_decoder_forward(m->decoder, &tokens, &targets, NULL, m->nll));
     sum_rows(m, m->logp);
-    float *weights = m->batch->weights;
-    *loss = 0;
-    for (size_t i = 0; i < m->count; i++)
-        *loss += pair_loss(m, kind, i, &weights, measures) / (double)m->count;
+    place at = {.logp = m->logp, .weights = m->batch->weights};
+    for (int64_t c = 0; c < m->clients; c++) {
+        const fl_micro_part *part = &m->parts[c];
+        m->loss[c] = 0;
+        for (size_t i = 0; i < part->count; i++)
+            m->loss[c] += pair_loss(m->config, kind, part, i, &at) / (double)part->count;
+    }
     fl_decoder_backward(m->decoder, m->batch->weights, m->grads);
     return FL_OK;
 }

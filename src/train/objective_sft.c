@@ -1,4 +1,4 @@
-/* Supervised fine-tuning: the mean negative log-probability of the micro-batch's counted tokens. */
+/* Supervised fine-tuning: the mean negative log-probability of a micro-batch's counted tokens. */
 #include "train/objective.h"
 
 static size_t count_examples(const fl_train_data *data)
@@ -16,17 +16,16 @@ static int64_t longest_example(const fl_train_data *data)
     return data->examples->max_length;
 }
 
-static fl_status pack(const fl_micro_batch *m)
+static fl_status pack(fl_batch *batch, const fl_micro_part *part)
 {
-    return fl_batch_pack(m->batch, m->data->examples, m->picked, m->count);
+    return fl_batch_add(batch, part->data->examples, part->picked, part->count);
 }
 
-static fl_status gradient(const fl_micro_batch *m, double *loss, double *measures)
+static fl_status gradient(const fl_micro_batch *m)
 {
-    (void)measures;
     fl_tokens_view tokens = fl_micro_tokens(m);
     fl_targets_view targets = fl_micro_targets(m);
-    return fl_decoder_loss(m->decoder, &tokens, &targets, m->keys, loss, m->grads);
+    return fl_decoder_loss(m->decoder, &tokens, &targets, m->keys, m->loss, m->grads);
 }
 
 const fl_objective fl_objective_sft = {

@@ -1,8 +1,12 @@
 /* Local training: from the adapter a client received to the adapter it returns.
  *
- * One trainer per rank serves all clients of that rank, one after the other; nothing of one client
- * is left for the next (fresh AdamW moments, random streams keyed by round and client), so the
- * result does not depend on the rank or the order.  No allocation after fl_trainer_create.
+ * One trainer per rank serves all clients of that rank, one after the other or several in
+ * lock-step: their micro-batches go through the base as one packed batch, everything else (order of
+ * the examples, accumulation, hooks, clipping, AdamW) is each client's own, in a slot of its own.
+ * Nothing of one client is left for the next (fresh AdamW moments, random streams keyed by round
+ * and client) and none sees another, so the result does not depend on the rank, the order or the
+ * company; to the bit where the decoder's does not (model/decoder.h).  No allocation after
+ * fl_trainer_create.
  */
 #ifndef FL_TRAIN_TRAINER_H
 #define FL_TRAIN_TRAINER_H
@@ -14,6 +18,7 @@ typedef struct fl_trainer fl_trainer;
 typedef struct fl_trainer_limits {
     int64_t longest;      /* tokens of the longest example that will be trained on, as packed */
     size_t most_examples; /* of one job */
+    int64_t clients;      /* slots: that train in one pass; 0: 1 */
 } fl_trainer_limits;
 
 /* model, config: borrowed.  Errors: FL_ERR_MEMORY. */
@@ -24,7 +29,7 @@ void fl_trainer_destroy(fl_trainer *trainer); /* accepts NULL */
 /* Bytes that fl_trainer_create would take, for a model that need not be open. */
 typedef struct fl_trainer_plan {
     fl_decoder_plan decoder; /* activations */
-    size_t adapter;          /* weights, gradients, moments */
+    size_t adapter;          /* weights, gradients, moments of all slots */
     size_t host;             /* batch, order of the examples */
 } fl_trainer_plan;
 fl_status fl_trainer_plan_for(fl_trainer_plan *out, const fl_model_config *model,
@@ -37,12 +42,12 @@ const fl_objective *fl_trainer_objective(const fl_trainer *trainer);
 /* The workspace, for evaluation between clients. */
 fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
 
-/* The adapter in backend memory, in the order of fl_lora_create; host memory on our side. */
+/* The adapter of the first slot, in the order of fl_lora_create; host memory on our side. */
 void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
 void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);
-/* The same with backend memory on our side. */
-void fl_trainer_load_adapter(fl_trainer *trainer, const float *weights);
-void fl_trainer_store_adapter(const fl_trainer *trainer, float *weights);
+/* The same of any slot with backend memory on our side. */
+void fl_trainer_load_adapter(fl_trainer *trainer, size_t slot, const float *weights);
+void fl_trainer_store_adapter(const fl_trainer *trainer, size_t slot, float *weights);
 
 /* The change of the base from now on, for training and for the decoder: see fl_decoder_set_side;
  * values [count] and rank are in host memory and copied.  Not inside a step.  Errors:
@@ -90,7 +95,13 @@ typedef struct fl_local_result {
     bool finite; /* false: a loss or gradient was NaN or infinite and training stopped there */
 } fl_local_result;
 
-/* Trains max_steps steps from the adapter last set. */
+/* Trains `count` clients in lock-step, max_steps steps each, job c from the adapter last set in
+ * slot c to the one left there.  One whose loss or gradient is not finite leaves; the others go on.
+ * frozen is the same in all jobs.  Errors: FL_ERR_INTERNAL outside the limits, those of the
+ * backend. */
+fl_status fl_trainer_run_many(fl_trainer *trainer, const fl_local_job *jobs, size_t count,
+                              fl_local_result *results);
+/* The same with one. */
 fl_status fl_trainer_run(fl_trainer *trainer, const fl_local_job *job, fl_local_result *result);
 
 /* One optimiser step's gradient without the step: mean loss and gradient (host, may be NULL) of one

@@ -25,7 +25,8 @@ static fl_batch pack_all(const fl_examples *examples)
         indices[i] = i;
     fl_batch batch;
     OK(fl_batch_init(&batch, (int64_t)examples->count, (int64_t)examples->num_tokens));
-    OK(fl_batch_pack(&batch, examples, indices, examples->count));
+    fl_batch_clear(&batch);
+    OK(fl_batch_add(&batch, examples, indices, examples->count));
     return batch;
 }
 

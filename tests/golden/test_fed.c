@@ -54,11 +54,12 @@ static const json_t *report_of(const world *x, int64_t round, int64_t client)
     return NULL;
 }
 
-static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const fl_train_hooks *hooks, const float *w, float *y,
-                              fl_local_result *result)
+static fl_status train_clients(void *context, int64_t round, double learning_rate,
+                               fl_client_task *task, size_t count_at_once)
 {
     world *x = context;
+    uint32_t client = task->client;
+    assert_int_equal(count_at_once, 1); /* they have numbers of steps of their own */
     uint32_t positions[MOST_RECORDS];
     x->config.max_steps = x->steps[client]; /* the trainer borrows it */
     size_t count = (size_t)(x->config.batch_size * x->config.gradient_accumulation_steps *
@@ -77,10 +78,10 @@ static fl_status train_client(void *context, int64_t round, uint32_t client, dou
                         .learning_rate = learning_rate,
                         .round = (uint64_t)round,
                         .client = client,
-                        .hooks = hooks};
-    fl_trainer_set_adapter(x->trainer, w);
-    OK(fl_trainer_run(x->trainer, &job, result));
-    fl_trainer_get_adapter(x->trainer, y);
+                        .hooks = task->hooks};
+    fl_trainer_set_adapter(x->trainer, task->w);
+    OK(fl_trainer_run(x->trainer, &job, &task->result));
+    fl_trainer_get_adapter(x->trainer, task->y);
     return FL_OK;
 }
 
@@ -148,7 +149,7 @@ static void run_rounds(world *x, bool every_round)
                         .server = &x->server,
                         .ops = fl_backend_find("cpu"),
                         .output_dir = x->dir,
-                        .train_client = train_client,
+                        .train_clients = train_clients,
                         .context = x};
     fl_round *round;
     OK(fl_round_create(&round, &env));

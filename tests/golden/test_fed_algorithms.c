@@ -125,7 +125,8 @@ static void check_case(const json_t *plan, const json_t *item)
                         .server = &x.server,
                         .ops = x.clients.ops,
                         .output_dir = x.dir,
-                        .train_client = quadratic_train,
+                        .clients_per_pass = 2,
+                        .train_clients = quadratic_train,
                         .context = &x.clients};
     fl_round *round;
     OK(fl_round_create(&round, &env));

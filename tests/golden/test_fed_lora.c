@@ -59,13 +59,15 @@ static void set_mask(world *x, int64_t round, uint32_t client)
     }
 }
 
-static fl_status train(void *context, int64_t round, uint32_t client, double learning_rate,
-                       const fl_train_hooks *hooks, const float *w, float *y,
-                       fl_local_result *result)
+static fl_status train(void *context, int64_t round, double learning_rate, fl_client_task *tasks,
+                       size_t count)
 {
     world *x = context;
-    set_mask(x, round, client);
-    return quadratic_train(&x->clients, round, client, learning_rate, hooks, w, y, result);
+    for (size_t c = 0; c < count; c++) {
+        set_mask(x, round, tasks[c].client);
+        FL_TRY(quadratic_train(&x->clients, round, learning_rate, &tasks[c], 1));
+    }
+    return FL_OK;
 }
 
 static void make_adapter(world *x)
@@ -136,7 +138,8 @@ static void open_world(world *x, const json_t *plan, const json_t *item)
                         .output_dir = x->dir,
                         .lora = &x->setup,
                         .ops = &fl_backend_cpu,
-                        .train_client = train,
+                        .clients_per_pass = 2,
+                        .train_clients = train,
                         .context = x};
     OK(fl_round_create(&x->round, &env));
 }

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { MAX_BUFFERS = 128, GUARD_BYTES = 64, GUARD = 0xa5 };
+enum { MAX_BUFFERS = 1024, GUARD_BYTES = 64, GUARD = 0xa5 };
 
 static bool select_isa(const char *name)
 {

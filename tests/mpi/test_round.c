@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AT_ONCE = 2 };
 enum { CLIENTS = 9, COUNT = 1000, ROUNDS = 6, BROKEN_NAN = 4, BROKEN_FAR = 6, NO_LOSS = 2 };
 
 #define CHECK(condition)                                                               \
@@ -27,18 +28,28 @@ static float step_of(int64_t round, uint32_t client, size_t i)
     return fl_rng_uniform(&rng) - 0.5f;
 }
 
-static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const fl_train_hooks *hooks, const float *w, float *y,
-                              fl_local_result *result)
+static void train_one(int64_t round, uint32_t client, double learning_rate, const float *w,
+                      float *y)
 {
-    (void)context;
-    (void)hooks;
     for (size_t i = 0; i < COUNT; i++)
         y[i] = w[i] + (float)learning_rate * step_of(round, client, i);
     if (client == BROKEN_NAN) y[COUNT / 2] = NAN;
     if (client == BROKEN_FAR) y[1] = 1e6f;
-    *result = (fl_local_result){
-        .loss = client == NO_LOSS ? NAN : (double)client, .steps = 3, .tokens = 10, .finite = true};
+}
+
+static fl_status train_clients(void *context, int64_t round, double learning_rate,
+                               fl_client_task *tasks, size_t count)
+{
+    (void)context;
+    CHECK(count <= AT_ONCE);
+    for (size_t c = 0; c < count; c++) {
+        uint32_t client = tasks[c].client;
+        train_one(round, client, learning_rate, tasks[c].w, tasks[c].y);
+        tasks[c].result = (fl_local_result){.loss = client == NO_LOSS ? NAN : (double)client,
+                                            .steps = 3,
+                                            .tokens = 10,
+                                            .finite = true};
+    }
     return FL_OK;
 }
 
@@ -59,8 +70,7 @@ static void expected_round(const fl_fed_config *fed, const uint64_t *weight, int
     memset(sum, 0, sizeof sum);
     for (int64_t k = 0; k < fl_participation_count(fed); k++) {
         if (is_broken(clients[k])) continue;
-        fl_local_result local;
-        train_client(NULL, t, clients[k], rate, NULL, w, y, &local);
+        train_one(t, clients[k], rate, w, y);
         for (size_t i = 0; i < COUNT; i++)
             sum[i] += (long double)weight[clients[k]] * ((long double)y[i] - (long double)w[i]);
         total += weight[clients[k]];
@@ -140,7 +150,8 @@ int main(int argc, char **argv)
                         .cost = cost,
                         .global = &global,
                         .ops = &fl_backend_cpu,
-                        .train_client = train_client};
+                        .clients_per_pass = AT_ONCE,
+                        .train_clients = train_clients};
     fl_round *round;
     CHECK(fl_round_create(&round, &env) == FL_OK);
     static float expected[COUNT];

@@ -57,7 +57,8 @@ static void open_round(world *x)
                         .server = &x->server,
                         .ops = x->clients.ops,
                         .output_dir = x->dir,
-                        .train_client = quadratic_train,
+                        .clients_per_pass = 3,
+                        .train_clients = quadratic_train,
                         .context = &x->clients};
     CHECK(fl_round_create(&x->round, &env) == FL_OK);
 }

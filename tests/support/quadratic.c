@@ -43,17 +43,15 @@ fl_status quadratic_adapter(fl_params *out, size_t count)
     return FL_OK;
 }
 
-fl_status quadratic_train(void *context, int64_t round, uint32_t client, double learning_rate,
-                          const fl_train_hooks *hooks, const float *w, float *y,
-                          fl_local_result *result)
+static void train_one(const quadratic *q, double learning_rate, fl_client_task *task)
 {
-    quadratic *q = context;
-    (void)round;
-    memcpy(q->weights, w, q->count * sizeof *w);
-    for (int64_t step = 0; step < q->steps[client]; step++) {
+    const fl_train_hooks *hooks = task->hooks;
+    int64_t steps = q->steps[task->client];
+    memcpy(q->weights, task->w, q->count * sizeof *q->weights);
+    for (int64_t step = 0; step < steps; step++) {
         for (size_t i = 0; i < q->count; i++) {
-            double slope = quadratic_curvature(client, i) *
-                           ((double)q->weights[i] - quadratic_target(client, i));
+            double slope = quadratic_curvature(task->client, i) *
+                           ((double)q->weights[i] - quadratic_target(task->client, i));
             if (q->drifts) slope += (double)((size_t)(step + (int64_t)i) % 5) / 64;
             q->grads[i] = (float)slope * (q->mask ? q->mask[i] : 1.0f);
         }
@@ -63,11 +61,19 @@ fl_status quadratic_train(void *context, int64_t round, uint32_t client, double 
         if (hooks && hooks->after_step)
             hooks->after_step(hooks->context, q->weights, learning_rate);
     }
-    memcpy(y, q->weights, q->count * sizeof *y);
-    *result = (fl_local_result){.loss = (double)client,
-                                .tokens = 10,
-                                .steps = q->steps[client],
-                                .updates = q->steps[client],
-                                .finite = true};
+    memcpy(task->y, q->weights, q->count * sizeof *q->weights);
+    task->result = (fl_local_result){.loss = (double)task->client,
+                                     .tokens = 10,
+                                     .steps = steps,
+                                     .updates = steps,
+                                     .finite = true};
+}
+
+fl_status quadratic_train(void *context, int64_t round, double learning_rate, fl_client_task *tasks,
+                          size_t count)
+{
+    (void)round;
+    for (size_t c = 0; c < count; c++)
+        train_one(context, learning_rate, &tasks[c]);
     return FL_OK;
 }

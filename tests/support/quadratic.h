@@ -15,10 +15,9 @@ typedef struct quadratic {
     float *weights, *grads;
 } quadratic;
 
-/* An fl_train_client; context is a quadratic. */
-fl_status quadratic_train(void *context, int64_t round, uint32_t client, double learning_rate,
-                          const fl_train_hooks *hooks, const float *w, float *y,
-                          fl_local_result *result);
+/* An fl_train_clients; context is a quadratic. */
+fl_status quadratic_train(void *context, int64_t round, double learning_rate, fl_client_task *tasks,
+                          size_t count);
 
 double quadratic_curvature(uint32_t client, size_t i); /* h_k[i] */
 double quadratic_target(uint32_t client, size_t i);    /* b_k[i] */

@@ -42,6 +42,11 @@ for other in "--load_in_4bit true" "--load_in_8bit true --fed_alg scaffold"; do
     close_to "$work/emu$other" "$work/cpu$other"
 done
 
+# clients in one pass have the bytes of clients one by one, vectors on the device included
+train "$work/both" 0 "${small[@]}" "${extra[@]}" --backend cuda_emu --clients_per_pass 2
+same "$work/emu$other/adapter/adapter_model.safetensors" "$work/both/adapter/adapter_model.safetensors"
+diff -r "$work/emu$other/clients" "$work/both/clients" >&2 || fail "clients keep something else"
+
 # operands of products in bf16, which have eight bits of fraction: other numbers, and near
 train "$work/bf16" 0 "${small[@]}" --eval_data= --backend cuda_emu --compute_dtype bfloat16
 close_to "$work/bf16" "$work/one" 0.01

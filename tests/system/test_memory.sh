@@ -67,6 +67,8 @@ for options in "" "--gradient_checkpointing true"; do
     }
 done
 
+measure --model_name_or_path "$work/bf16" --fed_alg scaffold --sample_clients 2 --clients_per_pass 2
+
 # ---- what does not fit
 
 words=$(printf 'word %.0s' {1..150})
@@ -122,6 +124,10 @@ follow() {
     done < <(sed -E 's/^it fits with //; s/, or /\n/g' <<<"$advice")
 }
 
+refuse 80 0 --num_clients 4 --sample_clients 4 --clients_per_pass 4
+propose "clients_per_pass = "
+first=${advice#it fits with }
+accept 0 "${first%%, or *}" --num_clients 4 --sample_clients 4
 refuse 80 0
 propose "gradient_checkpointing = true" "batch_size = " "load_in_8bit = true" "load_in_4bit = true" \
     "seq_length = "

@@ -33,13 +33,20 @@ static void test_from_ids(void **state)
     fl_examples_destroy(NULL);
 }
 
+static fl_status pack(fl_batch *batch, const fl_examples *examples, const uint32_t *indices,
+                      size_t count)
+{
+    fl_batch_clear(batch);
+    return fl_batch_add(batch, examples, indices, count);
+}
+
 static void test_pack(void **state)
 {
     (void)state;
     fl_examples *examples = make_examples();
     fl_batch batch;
     OK(fl_batch_init(&batch, 3, 8));
-    OK(fl_batch_pack(&batch, examples, (const uint32_t[]){2, 1, 0}, 3));
+    OK(pack(&batch, examples, (const uint32_t[]){2, 1, 0}, 3));
     assert_int_equal(batch.S, 3);
     assert_int_equal(batch.T, 8);
     assert_int_equal(batch.N, 3);
@@ -61,16 +68,16 @@ static void test_again(void **state)
     fl_examples *examples = make_examples();
     fl_batch batch;
     OK(fl_batch_init(&batch, 4, 12));
-    OK(fl_batch_pack(&batch, examples, (const uint32_t[]){0, 2, 3, 1}, 4));
-    OK(fl_batch_pack(&batch, examples, (const uint32_t[]){3, 3, 1}, 3));
+    OK(pack(&batch, examples, (const uint32_t[]){0, 2, 3, 1}, 4));
+    OK(pack(&batch, examples, (const uint32_t[]){3, 3, 1}, 3));
     assert_int_equal(batch.S, 3);
     assert_int_equal(batch.T, 5);
     assert_int_equal(batch.N, 0);
     EXPECT_ARRAY(batch.cu, 0, 2, 4, 5);
     EXPECT_ARRAY(batch.pos, 0, 1, 0, 1, 0);
-    OK(fl_batch_pack(&batch, examples, NULL, 0));
+    OK(pack(&batch, examples, NULL, 0));
     assert_int_equal(batch.S + batch.T + batch.N, 0);
-    OK(fl_batch_pack(&batch, examples, (const uint32_t[]){2}, 1));
+    OK(pack(&batch, examples, (const uint32_t[]){2}, 1));
     assert_true(batch.N == 1 && batch.weights[0] == 1.0f);
     fl_batch_fini(&batch);
     fl_examples_destroy(examples);
@@ -84,7 +91,7 @@ static void test_no_allocation(void **state)
     OK(fl_batch_init(&batch, 4, 12));
     const uint64_t before = fl_alloc_count();
     for (int i = 0; i < 100; i++)
-        OK(fl_batch_pack(&batch, examples, (const uint32_t[]){0, 1, 2, 3}, 4));
+        OK(pack(&batch, examples, (const uint32_t[]){0, 1, 2, 3}, 4));
     assert_true(fl_alloc_count() == before);
     fl_batch_fini(&batch);
     fl_examples_destroy(examples);
@@ -99,11 +106,9 @@ static void test_limits(void **state)
     FAILS(fl_batch_init(&batch, 0, 8), FL_ERR_USAGE, "0 sequences");
     FAILS(fl_batch_init(&batch, 1, (int64_t)1 << 31), FL_ERR_USAGE, "2147483648 tokens");
     OK(fl_batch_init(&batch, 2, 5));
-    FAILS(fl_batch_pack(&batch, examples, (const uint32_t[]){1, 1, 1}, 3), FL_ERR_INTERNAL,
-          "3 sequences");
-    FAILS(fl_batch_pack(&batch, examples, (const uint32_t[]){0, 3}, 2), FL_ERR_INTERNAL,
-          "example 3");
-    OK(fl_batch_pack(&batch, examples, (const uint32_t[]){0, 1}, 2));
+    FAILS(pack(&batch, examples, (const uint32_t[]){1, 1, 1}, 3), FL_ERR_INTERNAL, "3 sequences");
+    FAILS(pack(&batch, examples, (const uint32_t[]){0, 3}, 2), FL_ERR_INTERNAL, "example 3");
+    OK(pack(&batch, examples, (const uint32_t[]){0, 1}, 2));
     fl_batch_fini(&batch);
     fl_examples_destroy(examples);
 }

@@ -94,6 +94,13 @@ static void faults(void **state)
     fl_pairs_destroy(pairs);
 }
 
+static fl_status pack_pairs(fl_batch *batch, const fl_pairs *pairs, const uint32_t *indices,
+                            size_t count, bool share)
+{
+    fl_batch_clear(batch);
+    return fl_batch_add_pairs(batch, pairs, indices, count, share);
+}
+
 static void packed_pairs(void **state)
 {
     (void)state;
@@ -102,7 +109,7 @@ static void packed_pairs(void **state)
     fl_batch batch;
     const uint32_t both[] = {0, 1}, three[] = {0, 1, 0};
     assert_int_equal(fl_batch_init(&batch, 4, 11), FL_OK);
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, both, 2, false), FL_OK);
+    assert_int_equal(pack_pairs(&batch, pairs, both, 2, false), FL_OK);
     const int32_t tokens[] = {BOS, 11, 21, 22, BOS, 11, BOS, BOS, 31};
     const int32_t pos[] = {0, 1, 2, 3, 0, 1, 0, 0, 1}, cu[] = {0, 4, 6, 7, 9};
     const int32_t rows[] = {1, 2, 3, 5, 6, 7, 8}, targets[] = {21, 22, EOS, 31, 21, 31, 32};
@@ -114,9 +121,9 @@ static void packed_pairs(void **state)
     assert_memory_equal(batch.cu, cu, sizeof cu);
     assert_memory_equal(batch.loss_rows, rows, sizeof rows);
     assert_memory_equal(batch.targets, targets, sizeof targets);
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, three, 3, false), FL_ERR_INTERNAL);
+    assert_int_equal(pack_pairs(&batch, pairs, three, 3, false), FL_ERR_INTERNAL);
     const uint32_t twice[] = {0, 0};
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, twice, 2, false), FL_ERR_INTERNAL);
+    assert_int_equal(pack_pairs(&batch, pairs, twice, 2, false), FL_ERR_INTERNAL);
     fl_batch_fini(&batch);
     fl_pairs_destroy(pairs);
 }
@@ -129,7 +136,7 @@ static void packed_pairs_with_shared_prompts(void **state)
     fl_batch batch;
     const uint32_t both[] = {0, 1};
     assert_int_equal(fl_batch_init(&batch, 6, 8), FL_OK);
-    assert_int_equal(fl_batch_pack_pairs(&batch, pairs, both, 2, true), FL_OK);
+    assert_int_equal(pack_pairs(&batch, pairs, both, 2, true), FL_OK);
     const int32_t tokens[] = {BOS, 11, 21, 22, 11, BOS, BOS, 31};
     const int32_t pos[] = {0, 1, 2, 3, 1, 0, 0, 1}, cu[] = {0, 1, 4, 5, 5, 6, 8};
     const int32_t prefix[] = {-1, 0, 0, -1, 3, 3};

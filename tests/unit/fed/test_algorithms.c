@@ -60,7 +60,7 @@ static double run(const char *name, int64_t sample, int64_t rounds, double rate,
                         .global = &global,
                         .server = &server,
                         .output_dir = dir,
-                        .train_client = quadratic_train,
+                        .train_clients = quadratic_train,
                         .context = &clients};
     assert_non_null(mkdtemp(dir));
     quadratic_open(&clients, COUNT, steps, false);

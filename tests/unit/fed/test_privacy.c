@@ -216,18 +216,19 @@ static void refusals(void **state)
 
 enum { COUNT = 600, BROKEN = 3 };
 
-static fl_status train_client(void *context, int64_t round, uint32_t client, double learning_rate,
-                              const fl_train_hooks *hooks, const float *w, float *y,
-                              fl_local_result *result)
+static fl_status train_clients(void *context, int64_t round, double learning_rate,
+                               fl_client_task *tasks, size_t count)
 {
     (void)context;
     (void)round;
-    (void)hooks;
     (void)learning_rate;
-    for (size_t i = 0; i < COUNT; i++)
-        y[i] = w[i] + 0.01f * (float)(client + 1) * (i % 2 ? 1.0f : -1.0f);
-    if (client == BROKEN) y[0] = NAN;
-    *result = (fl_local_result){.loss = 1, .steps = 1, .updates = 1, .finite = true};
+    for (fl_client_task *task = tasks; task < tasks + count; task++) {
+        float step = 0.01f * (float)(task->client + 1);
+        for (size_t i = 0; i < COUNT; i++)
+            task->y[i] = task->w[i] + step * (i % 2 ? 1.0f : -1.0f);
+        if (task->client == BROKEN) task->y[0] = NAN;
+        task->result = (fl_local_result){.loss = 1, .steps = 1, .updates = 1, .finite = true};
+    }
     return FL_OK;
 }
 
@@ -274,7 +275,8 @@ static void rounds(void **state)
                         .global = &global,
                         .privacy = p,
                         .ops = &fl_backend_cpu,
-                        .train_client = train_client};
+                        .clients_per_pass = 2,
+                        .train_clients = train_clients};
     fl_round *round;
     assert_int_equal(fl_round_create(&round, &env), FL_OK);
     int empty = 0;

@@ -182,6 +182,58 @@ static void limits_are_kept(void **state)
     fl_decoder_destroy(decoder);
 }
 
+/* What a batch may say about its clients. */
+static void clients_of_a_batch(void **state)
+{
+    world *w = *state;
+    static float alone[T * VOCAB], out[T * VOCAB];
+    static const int32_t good[] = {0, 8, 8, T}, crossing[] = {0, 5, T}, falling[] = {0, 8, 7, T};
+    static const int32_t late[] = {1, 8, T}, early[] = {0, 8, T - 1};
+    const int32_t *const bad[] = {crossing, late, early, falling};
+    fl_decoder_limits limits = {.max_tokens = T, .max_sequences = 4, .max_clients = 3};
+    fl_decoder *decoder, *single = make_decoder(w, false);
+    fl_tokens_view view = packed;
+    assert_int_equal(fl_decoder_create(&decoder, w->model, &w->lora, &limits), FL_OK);
+    fl_decoder_set_adapters(decoder, w->adapter.data, 0, NULL, 3); /* one for all */
+    view.first = good;
+    view.clients = 3;
+    assert_int_equal(fl_decoder_logits(decoder, &view, rows, T, out), FL_OK);
+    assert_int_equal(fl_decoder_logits(single, &packed, rows, T, alone), FL_OK);
+    assert_memory_equal(out, alone, sizeof out);
+    for (int i = 0; i < 4; i++) {
+        view.first = bad[i];
+        view.clients = i == 3 ? 3 : 2;
+        assert_int_equal(fl_decoder_logits(decoder, &view, rows, T, out), FL_ERR_INTERNAL);
+    }
+    fl_decoder_set_adapters(decoder, w->adapter.data, 0, NULL, 2);
+    view.first = good;
+    view.clients = 3;
+    assert_int_equal(fl_decoder_logits(decoder, &view, rows, T, out), FL_ERR_INTERNAL);
+    assert_int_equal(fl_decoder_logits(single, &view, rows, T, out), FL_ERR_INTERNAL);
+    fl_decoder_destroy(decoder);
+    fl_decoder_destroy(single);
+}
+
+/* A sequence cannot continue one of another client. */
+static void prefixes_stay_with_a_client(void **state)
+{
+    world *w = *state;
+    static float out[T * VOCAB];
+    static const int32_t prefix[] = {-1, 0, 0, 0}, together[] = {0, T, T}, apart[] = {0, 8, T};
+    fl_decoder_limits limits = {.max_tokens = T, .max_sequences = 4, .max_clients = 2};
+    fl_decoder *decoder;
+    fl_tokens_view view = packed;
+    assert_int_equal(fl_decoder_create(&decoder, w->model, &w->lora, &limits), FL_OK);
+    fl_decoder_set_adapters(decoder, w->adapter.data, 0, NULL, 2);
+    view.prefix = prefix;
+    view.clients = 2;
+    view.first = together;
+    assert_int_equal(fl_decoder_logits(decoder, &view, rows, T, out), FL_OK);
+    view.first = apart;
+    assert_int_equal(fl_decoder_logits(decoder, &view, rows, T, out), FL_ERR_INTERNAL);
+    fl_decoder_destroy(decoder);
+}
+
 /* Greedy answers with the cache are those of a full pass over the growing text. */
 static void cache_equals_full_passes(void **state)
 {
@@ -224,6 +276,8 @@ int main(void)
         cmocka_unit_test(dropout_follows_its_keys),
         cmocka_unit_test(nothing_is_allocated_in_a_pass),
         cmocka_unit_test(limits_are_kept),
+        cmocka_unit_test(clients_of_a_batch),
+        cmocka_unit_test(prefixes_stay_with_a_client),
         cmocka_unit_test(cache_equals_full_passes),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
