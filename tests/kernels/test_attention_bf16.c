@@ -53,7 +53,8 @@ typedef struct matrix {
 
 static matrix on_device(const uint16_t *host, int64_t T, int64_t width, bool is_aligned)
 {
-    int64_t before = is_aligned ? 6 : 0, stride = width + (is_aligned ? 8 : 3);
+    bool at_boundary = is_aligned || width % 3 == 0; // then the stride alone is not aligned
+    int64_t before = at_boundary ? 6 : 0, stride = width + (is_aligned ? 8 : 3);
     int64_t floats = (before + T * stride + 1) / 2;
     uint16_t *image = (uint16_t *)check_host(floats + 1);
     memset(image, 0xff, (size_t)floats * sizeof(float));
