@@ -162,7 +162,7 @@ static fl_status take_small(bench_case *c)
 static fl_status take_product(bench_case *c, const bench_row *row, fl_dtype dtype)
 {
     FL_TRY(take_act(c, &c->x2, dtype, c->T, c->K));
-    FL_TRY(take_act(c, &c->f, FL_F32, BENCH_CHUNK, c->N));
+    FL_TRY(take_act(c, &c->f, FL_F32, c->ops->loss_rows, c->N));
     FL_TRY(take_weight(c, row->format));
     return row->needs & BENCH_GROUP ? take_group(c) : FL_OK;
 }

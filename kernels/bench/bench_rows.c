@@ -97,8 +97,8 @@ static void attention_bwd(bench_case *c)
 /* logits, loss, their gradient, and back to the input, some rows at a time */
 static void linear_loss(bench_case *c)
 {
-    for (int64_t first = 0; first < c->T; first += BENCH_CHUNK) {
-        int64_t n = c->T - first < BENCH_CHUNK ? c->T - first : BENCH_CHUNK;
+    for (int64_t first = 0, most = c->ops->loss_rows; first < c->T; first += most) {
+        int64_t n = c->T - first < most ? c->T - first : most;
         c->ops->linear_fwd(c->f, fl_act_from(c->x, first, 0), &c->frozen, n, nothing);
         c->ops->cross_entropy(c->loss, c->f, c->f.data, c->ids, c->rows, n, c->N);
         c->ops->linear_bwd(c->x2, c->f, &c->frozen, n, false);

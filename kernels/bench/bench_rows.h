@@ -12,7 +12,7 @@ typedef enum bench_need {
     BENCH_ATTENTION = 8 /* dq, dk, dv, shape, scratch */
 } bench_need;
 
-enum { BENCH_R = 16, BENCH_CHUNK = 256 }; /* LoRA's rank; rows of logits at a time */
+enum { BENCH_R = 16 }; /* LoRA's rank */
 
 /* The operands of a row, in backend memory; activations in the backend's type, or in fp32. */
 typedef struct bench_case {
@@ -20,7 +20,7 @@ typedef struct bench_case {
     int64_t T, N, K, head; /* head: elements of one */
     fl_act x, x2;          /* [T, K] */
     fl_act y, y2, y3;      /* [T, N] */
-    fl_act f, g;           /* [T, N] fp32: what stays so; g is 0; or logits [BENCH_CHUNK, N] */
+    fl_act f, g;           /* [T, N] fp32: what stays so; g is 0; or logits [ops->loss_rows, N] */
     fl_act dq, dk, dv;     /* [T, N] gradients of attention */
     fl_act w;              /* [N, K] LoRA's factors, as activations */
     float *vector;         /* [N] norm weights */

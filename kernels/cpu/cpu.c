@@ -5,6 +5,7 @@ const fl_backend_ops fl_backend_cpu = {
     .name = "cpu",
     .host_memory = true,
     .best_compute = FL_F32,
+    .loss_rows = 256,
     .shares_prefixes = true,
     .present = fl_cpu_present,
     .open = fl_cpu_open,

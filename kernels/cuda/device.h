@@ -25,15 +25,17 @@ extern "C" {
 #include <cuda_runtime.h>
 
 /* Names of the two builds, which are linked into one program. */
-#define FL_DEVICE          fl_cuda
-#define FL_DEVICE_NAME     "cuda"
-#define FL_DEVICE_BACKEND  fl_backend_cuda
-#define FL_DEVICE_COMPUTE  FL_BF16 /* tensor cores */
-#define FL_DEVICE_EMULATED false
-#define FL_DEVICE_WIDENED  (1 << 26) /* elements of a weight that are converted at a time */
-#define FL_DEVICE_STAGE    ((size_t)64 << 20)  /* bytes of a pinned buffer for copies */
-#define FL_DEVICE_MARGIN   ((size_t)512 << 20) /* bytes that the driver takes later: code, graphs */
-#define FL_DEVICE_TENSOR   "kernels/cuda/mma_ptx.h"
+#define FL_DEVICE             fl_cuda
+#define FL_DEVICE_NAME        "cuda"
+#define FL_DEVICE_BACKEND     fl_backend_cuda
+#define FL_DEVICE_COMPUTE     FL_BF16 /* tensor cores */
+#define FL_DEVICE_EMULATED    false
+#define FL_DEVICE_WIDENED     (1 << 26) /* elements of a weight that are converted at a time */
+#define FL_DEVICE_LOSS_ROWS   1024 /* enough for whole waves of blocks in products of the head */
+#define FL_DEVICE_REPLAY_ROWS 128  /* a tile of products */
+#define FL_DEVICE_STAGE       ((size_t)64 << 20) /* bytes of a pinned buffer for copies */
+#define FL_DEVICE_MARGIN      ((size_t)512 << 20) /* bytes that the driver takes later: code, graphs */
+#define FL_DEVICE_TENSOR      "kernels/cuda/mma_ptx.h"
 
 #define FL_UNROLL                    _Pragma("unroll")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
@@ -81,15 +83,17 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 
 #define FL_UNROLLED(i, count) for (int i = 0; i < (count); i++)
 
-#define FL_DEVICE          fl_cuda_emu
-#define FL_DEVICE_NAME     "cuda_emu"
-#define FL_DEVICE_BACKEND  fl_backend_cuda_emu
-#define FL_DEVICE_COMPUTE  FL_F32 /* comparable with the cpu */
-#define FL_DEVICE_EMULATED true
-#define FL_DEVICE_WIDENED  (1 << 14)         /* few, so that tests cut weights into pieces */
-#define FL_DEVICE_STAGE    ((size_t)1 << 16) /* and copies */
-#define FL_DEVICE_MARGIN   ((size_t)0)
-#define FL_DEVICE_TENSOR   "kernels/emu/tensor.h"
+#define FL_DEVICE             fl_cuda_emu
+#define FL_DEVICE_NAME        "cuda_emu"
+#define FL_DEVICE_BACKEND     fl_backend_cuda_emu
+#define FL_DEVICE_COMPUTE     FL_F32 /* comparable with the cpu */
+#define FL_DEVICE_EMULATED    true
+#define FL_DEVICE_WIDENED     (1 << 14) /* few, so that tests cut weights into pieces */
+#define FL_DEVICE_LOSS_ROWS   256
+#define FL_DEVICE_REPLAY_ROWS 16                /* what fills a batch up costs time */
+#define FL_DEVICE_STAGE       ((size_t)1 << 16) /* and copies */
+#define FL_DEVICE_MARGIN      ((size_t)0)
+#define FL_DEVICE_TENSOR      "kernels/emu/tensor.h"
 
 namespace FL_DEVICE
 {

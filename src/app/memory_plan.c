@@ -36,11 +36,8 @@ static fl_status plan_trainer(fl_memory_plan *out, const fl_memory_input *in, in
     out->workspace = plan.decoder.workspace;
     out->loss = plan.decoder.loss;
     out->round += plan.host;
-    out->scratch = fl_model_scratch_need(in->model, &in->sizes, in->format, plan.limits.max_tokens,
-                                         plan.limits.max_sequences);
-    out->scratch.squares = (int64_t)fl_lora_count(&in->lora, in->model);
-    out->scratch.clients = in->clients;
-    out->scratch.r = fl_lora_most_rank(&in->lora, in->model);
+    out->scratch = fl_decoder_scratch_need(in->model, &in->sizes, in->format, in->ops, &in->lora,
+                                           &plan.limits);
     out->kernels = in->ops->scratch_bytes ? in->ops->scratch_bytes(&out->scratch) : 0;
     if (out->cache) /* and the positions beside it */
         out->cache += 2 * (uint64_t)plan.limits.max_tokens * sizeof(int32_t);

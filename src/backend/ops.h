@@ -44,6 +44,9 @@ typedef struct fl_backend_ops {
     /* Kernels read the host's memory: frozen weights can stay where they are, in maps of files. */
     bool host_memory;
     fl_dtype best_compute; /* F32 or BF16: what `set_compute` is given when nobody asks */
+    int64_t loss_rows;     /* rows of logits that callers should ask for at a time, at least 256 */
+    int64_t replay_rows;   /* with `replay`: tokens that a batch is filled up to a multiple of, so
+                              that few different ones are repeated */
     bool shares_prefixes;  /* attention_fwd and attention_bwd read fl_attn_shape.prefix */
     size_t host_bytes;     /* of the host's memory that copies take, where it is not host_memory */
 

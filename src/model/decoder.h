@@ -61,11 +61,16 @@ void fl_decoder_destroy(fl_decoder *decoder); /* accepts NULL */
 typedef struct fl_decoder_plan {
     size_t layers;    /* what is kept of each layer for the backward pass */
     size_t workspace; /* what all layers use in turn, and the batch */
-    size_t loss;      /* logits of FL_LOSS_CHUNK rows and what belongs to them */
+    size_t loss;      /* logits of some rows at a time and what belongs to them */
 } fl_decoder_plan;
 fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
                               const fl_backend_ops *ops, const fl_lora_config *lora,
                               const fl_decoder_limits *limits);
+/* Its largest calls, on a base in that format, and of an optimiser for its adapter. */
+fl_scratch_need fl_decoder_scratch_need(const fl_model_config *config, const fl_model_sizes *sizes,
+                                        fl_format format, const fl_backend_ops *ops,
+                                        const fl_lora_config *lora,
+                                        const fl_decoder_limits *limits);
 size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */
 
 /* Adapters of the following calls, one for each client of a batch: weights [clients, stride] in

@@ -173,3 +173,35 @@ void fl_decoder_set_dropout(fl_decoder *d, const fl_dropout_keys *keys)
                 keys->seed, FL_PURPOSE_DROPOUT, keys->round, keys->client, keys->step, (uint64_t)i);
     d->ops->copy_in(d->streams, d->host_streams, (size_t)(clients * count) * sizeof *d->streams);
 }
+
+/* ---- filling up ----------------------------------------------------------------------------- */
+
+/* to[begin .. end) of backend memory = value */
+static void fill(const fl_decoder *d, int32_t *to, int64_t begin, int64_t end, int32_t value)
+{
+    int32_t piece[FL_LOSS_CHUNK];
+    for (int64_t i = 0; i < FL_LOSS_CHUNK; i++)
+        piece[i] = value;
+    for (int64_t at = begin, n; at < end; at += n) {
+        n = end - at < FL_LOSS_CHUNK ? end - at : FL_LOSS_CHUNK;
+        d->ops->copy_in(to + at, piece, (size_t)n * sizeof *piece);
+    }
+}
+
+void fl_decoder_fill_up(fl_decoder *d, const fl_targets_view *targets)
+{
+    int64_t T = d->shape.T, S = d->shape.S, N = targets->N;
+    d->asked_targets = d->num_targets = N;
+    if (!d->ops->replay) return;
+    int64_t rows = fl_decoder_rows(d->ops, T), sequences = d->limits.max_sequences + 1;
+    fill(d, d->ids, T, rows, 0);
+    fill(d, d->pos, T, rows, 0);
+    fill(d, d->cu, S + 1, sequences + 1, (int32_t)rows);
+    if (d->shape.prefix) fill(d, d->prefix, S, sequences, -1);
+    d->num_targets = (N + FL_LOSS_CHUNK - 1) / FL_LOSS_CHUNK * FL_LOSS_CHUNK;
+    fill(d, d->loss_rows, N, d->num_targets, (int32_t)rows - 1);
+    fill(d, d->targets, N, d->num_targets, 0);
+    d->ops->zero(d->weights + N, (size_t)(d->num_targets - N) * sizeof *d->weights);
+    d->shape.T = rows;
+    d->shape.S = sequences;
+}

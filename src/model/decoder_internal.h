@@ -27,7 +27,7 @@ typedef struct fl_layer_state {
     fl_lora_slot side[FL_NUM_MODULES]; /* of the base's change; all share one t */
 } fl_layer_state;
 
-enum { FL_LOSS_CHUNK = 256 }; /* rows of logits that exist at a time */
+enum { FL_LOSS_CHUNK = 256 }; /* rows of logits that there are on every backend */
 
 struct fl_decoder {
     const fl_model *model;
@@ -58,11 +58,12 @@ struct fl_decoder {
     fl_act dt;     /* [T, R] */
     float *attn_scratch;
 
-    /* loss, FL_LOSS_CHUNK rows */
+    /* loss, ops->loss_rows rows; rows_loss: all */
     fl_act rows_norm;
     float *rows_x, *rows_rstd, *rows_dx, *logits;
-    float *capped; /* a copy of the logits for the slope of their cap; NULL: no cap */
-    double *rows_loss;
+    float *capped;     /* a copy of the logits for the slope of their cap; NULL: no cap */
+    double *rows_loss; /* [T] */
+    double *host_loss; /* [T] host memory, of the arena */
 
     /* device copies of the batch */
     int32_t *ids, *pos, *cu;      /* [T] [T] [S+1] */
@@ -75,11 +76,12 @@ struct fl_decoder {
 
     /* of the running pass */
     fl_attn_shape shape;
-    int64_t num_targets;  /* of the forward half */
-    int64_t num_adapters; /* that were set; the batch may have rows of the first of them only */
-    int32_t *host_first;  /* [max_clients + 1] of the arena, like the next two */
-    double *host_factor;  /* [max_clients] */
-    fl_rng *host_streams; /* [max_clients][a stream per module] */
+    int64_t num_targets;   /* of the forward half, with those that fill up */
+    int64_t asked_targets; /* without */
+    int64_t num_adapters;  /* that were set; the batch may have rows of the first of them only */
+    int32_t *host_first;   /* [max_clients + 1] of the arena, like the next two */
+    double *host_factor;   /* [max_clients] */
+    fl_rng *host_streams;  /* [max_clients][a stream per module] */
 
     void *block; /* all of the above */
     fl_arena *arena;
@@ -95,6 +97,9 @@ fl_status fl_decoder_open_clients(fl_decoder *decoder);
 /* Copies the batch to the device and checks it against the limits; no dropout from then on. */
 fl_status fl_decoder_load_tokens(fl_decoder *decoder, const fl_tokens_view *tokens);
 fl_status fl_decoder_load_targets(fl_decoder *decoder, const fl_targets_view *targets);
+/* Where the backend repeats bodies: adds a sequence, empty ones, and targets of weight 0 at its
+ * last row, until the batch has a size that others have too. */
+void fl_decoder_fill_up(fl_decoder *decoder, const fl_targets_view *targets);
 /* A stream for every client and linear, or none without keys. */
 void fl_decoder_set_dropout(fl_decoder *decoder, const fl_dropout_keys *keys);
 
@@ -106,7 +111,7 @@ fl_attend fl_decoder_attend_packed;
  */
 void fl_decoder_rerun_layer(fl_decoder *decoder, int64_t layer);
 
-/* logits[n, V] (device, at most FL_LOSS_CHUNK rows) for the token rows[n] (device). */
+/* logits[n, V] (device, at most ops->loss_rows rows) for the token rows[n] (device). */
 void fl_decoder_head(fl_decoder *decoder, const int32_t *rows, int64_t N);
 
 /* The `count` linears from `module` on, which read the same input, for backend/linears.h; y and
@@ -121,6 +126,11 @@ void fl_decoder_backward_layers(fl_decoder *decoder);
 
 /* Dropout streams of one client: one for each linear of each layer. */
 int64_t fl_decoder_streams(const fl_decoder *decoder);
+
+/* Rows of a batch of at most max_tokens tokens once it is filled up; the last one then holds no
+ * token of a client. */
+int64_t fl_decoder_rows(const fl_backend_ops *ops, int64_t max_tokens);
+int64_t fl_decoder_capacity(const fl_decoder *decoder); /* of the decoder's limits */
 
 /* The widest input of a linear of the layers. */
 int64_t fl_decoder_widest(const fl_model_config *config);

@@ -50,7 +50,7 @@ static heads take_heads(cursor *at, const fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
     int64_t HD = c->num_heads * c->head_dim, KVD = c->num_kv_heads * c->head_dim;
-    fl_act all = take_act(at, d, d->limits.max_tokens, HD + 2 * KVD), rest = all;
+    fl_act all = take_act(at, d, fl_decoder_capacity(d), HD + 2 * KVD), rest = all;
     heads h = {.all = all, .q = cut_act(&rest, HD), .k = cut_act(&rest, KVD)};
     h.v = rest;
     return h;
@@ -63,14 +63,14 @@ static bool part_heads(cursor *at, const fl_decoder *d, fl_norm norm, int64_t co
     const fl_model_config *c = &d->model->config;
     if (!c->family->norm[norm]) return false;
     *before = *x;
-    *x = take_act(at, d, d->limits.max_tokens, count * c->head_dim);
+    *x = take_act(at, d, fl_decoder_capacity(d), count * c->head_dim);
     return true;
 }
 
 static void layout_heads(cursor *at, fl_decoder *d, fl_layer_state *layer)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens, H = c->num_heads, KV = c->num_kv_heads;
+    int64_t T = fl_decoder_capacity(d), H = c->num_heads, KV = c->num_kv_heads;
     heads h = take_heads(at, d);
     if (part_heads(at, d, FL_NORM_QUERY, H, &h.q, &layer->before[FL_NORM_QUERY]))
         layer->rstd[FL_NORM_QUERY] = take_floats(at, T, H);
@@ -85,7 +85,7 @@ static void layout_heads(cursor *at, fl_decoder *d, fl_layer_state *layer)
 static void take_pair(cursor *at, const fl_decoder *d, fl_act *left, fl_act *right)
 {
     int64_t F = d->model->config.intermediate_size;
-    *right = take_act(at, d, d->limits.max_tokens, 2 * F);
+    *right = take_act(at, d, fl_decoder_capacity(d), 2 * F);
     *left = cut_act(right, F);
 }
 
@@ -95,7 +95,7 @@ static void layout_norms(cursor *at, fl_decoder *d, fl_layer_state *layer)
 {
     static const fl_norm norms[] = {FL_NORM_AFTER_ATTENTION, FL_NORM_AFTER_MLP};
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens;
+    int64_t T = fl_decoder_capacity(d);
     for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++) {
         if (!c->family->norm[norms[i]]) continue;
         layer->before[norms[i]] = take_act(at, d, T, c->hidden_size);
@@ -121,7 +121,7 @@ static void layout_layer(cursor *at, fl_decoder *d, int64_t l)
 {
     fl_layer_state *layer = &d->layers[l];
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens;
+    int64_t T = fl_decoder_capacity(d);
     layer->rstd1 = take_floats(at, T, 1);
     layout_heads(at, d, layer);
     layer->att = take_act(at, d, T, c->num_heads * c->head_dim);
@@ -157,7 +157,7 @@ static void share_layer(fl_layer_state *layer, const fl_layer_state *first)
 static void layout_backward(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens;
+    int64_t T = fl_decoder_capacity(d);
     d->dx = take_floats(at, T, c->hidden_size);
     d->dnorm = take_f32(at, T, c->hidden_size);
     take_pair(at, d, &d->dact, &d->dup);
@@ -171,7 +171,7 @@ static void layout_backward(cursor *at, fl_decoder *d)
     d->datt = take_act(at, d, T, c->num_heads * c->head_dim);
     d->dt = take_act(at, d, T, fl_lora_most_rank(&d->lora, c));
     if (c->family->norm[FL_NORM_AFTER_MLP]) d->dblock = take_act(at, d, T, c->hidden_size);
-    fl_attn_shape largest = {.S = d->limits.max_sequences,
+    fl_attn_shape largest = {.S = d->limits.max_sequences + 1,
                              .T = T,
                              .H = c->num_heads,
                              .KV = c->num_kv_heads,
@@ -181,11 +181,13 @@ static void layout_backward(cursor *at, fl_decoder *d)
 
 static void layout_batch(cursor *at, fl_decoder *d)
 {
-    size_t T = (size_t)d->limits.max_tokens;
+    size_t T = (size_t)fl_decoder_capacity(d);
     d->ids = take(at, T, sizeof *d->ids);
     d->pos = take(at, T, sizeof *d->pos);
-    d->cu = take(at, (size_t)d->limits.max_sequences + 1, sizeof *d->cu);
-    d->prefix = take(at, (size_t)d->limits.max_sequences, sizeof *d->prefix);
+    d->cu = take(at, (size_t)d->limits.max_sequences + 2, sizeof *d->cu);
+    d->prefix = take(at, (size_t)d->limits.max_sequences + 1, sizeof *d->prefix);
+    /* targets are filled up to whole multiples */
+    T += FL_LOSS_CHUNK;
     d->loss_rows = take(at, T, sizeof *d->loss_rows);
     d->targets = take(at, T, sizeof *d->targets);
     d->weights = take(at, T, sizeof *d->weights);
@@ -194,6 +196,17 @@ static void layout_batch(cursor *at, fl_decoder *d)
     d->client_factor = take(at, clients, sizeof *d->client_factor);
     if (d->lora.dropout > 0 && d->limits.backward)
         d->streams = take(at, clients * (size_t)fl_decoder_streams(d), sizeof *d->streams);
+}
+
+int64_t fl_decoder_rows(const fl_backend_ops *ops, int64_t max_tokens)
+{
+    int64_t step = ops->replay ? ops->replay_rows : 1, more = ops->replay ? 1 : 0;
+    return (max_tokens + more + step - 1) / step * step;
+}
+
+int64_t fl_decoder_capacity(const fl_decoder *d)
+{
+    return fl_decoder_rows(d->ops, d->limits.max_tokens);
 }
 
 int64_t fl_decoder_widest(const fl_model_config *c)
@@ -221,7 +234,7 @@ static int64_t widest_side(const fl_decoder *d)
 /* What differs from layer to layer.  Kept for the backward pass: all of it, or only the input. */
 static void layout_layers(cursor *at, fl_decoder *d)
 {
-    int64_t num_layers = d->model->config.num_layers, T = d->limits.max_tokens;
+    int64_t num_layers = d->model->config.num_layers, T = fl_decoder_capacity(d);
     for (int64_t l = 0; l < num_layers; l++) {
         fl_layer_state *layer = &d->layers[l];
         bool own = l == 0 || d->limits.backward;
@@ -234,7 +247,7 @@ static void layout_layers(cursor *at, fl_decoder *d)
 static void layout_workspace(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    int64_t T = d->limits.max_tokens;
+    int64_t T = fl_decoder_capacity(d);
     if (!keeps_all(d)) {
         layout_layer(at, d, 0);
         for (int64_t l = 1; l < c->num_layers; l++)
@@ -253,14 +266,14 @@ static void layout_workspace(cursor *at, fl_decoder *d)
 static void layout_loss(cursor *at, fl_decoder *d)
 {
     const fl_model_config *c = &d->model->config;
-    d->rows_x = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
-    d->rows_norm = take_act(at, d, FL_LOSS_CHUNK, c->hidden_size);
-    d->rows_rstd = take_floats(at, FL_LOSS_CHUNK, 1);
-    d->rows_dx = take_floats(at, FL_LOSS_CHUNK, c->hidden_size);
-    d->logits = take_floats(at, FL_LOSS_CHUNK, c->vocab_size);
-    if (c->final_softcap > 0 && d->limits.backward)
-        d->capped = take_floats(at, FL_LOSS_CHUNK, c->vocab_size);
-    d->rows_loss = take(at, FL_LOSS_CHUNK, sizeof *d->rows_loss);
+    int64_t N = d->ops->loss_rows;
+    d->rows_x = take_floats(at, N, c->hidden_size);
+    d->rows_norm = take_act(at, d, N, c->hidden_size);
+    d->rows_rstd = take_floats(at, N, 1);
+    d->rows_dx = take_floats(at, N, c->hidden_size);
+    d->logits = take_floats(at, N, c->vocab_size);
+    if (c->final_softcap > 0 && d->limits.backward) d->capped = take_floats(at, N, c->vocab_size);
+    d->rows_loss = take(at, (size_t)fl_decoder_capacity(d) + FL_LOSS_CHUNK, sizeof *d->rows_loss);
 }
 
 fl_decoder_plan fl_decoder_layout(fl_decoder *d, char *base)

@@ -75,9 +75,6 @@ typedef struct fl_model_plan {
 } fl_model_plan;
 fl_model_plan fl_model_plan_for(const fl_model_config *config, const fl_model_sizes *sizes,
                                 int64_t positions, fl_format format);
-/* The largest calls of a decoder with these limits, on a base in that format. */
-fl_scratch_need fl_model_scratch_need(const fl_model_config *config, const fl_model_sizes *sizes,
-                                      fl_format format, int64_t max_tokens, int64_t max_sequences);
 /* Tells bases apart: of the sizes and of samples of all matrices in the form in which they are
  * kept, so the same weights as bf16 and in NF4 are two bases. */
 uint64_t fl_model_hash(const fl_model *model);
