@@ -114,7 +114,7 @@ size_t parts_scratch(const fl_scratch_need *need)
     int64_t spans = need->tokens / LORA_SPAN + need->clients;
     int64_t narrow = pieces * need->tokens * need->r, outer = spans * need->width * need->r;
     int64_t most = narrow > outer ? narrow : outer, sums = need->tokens * need->longest_row;
-    bool is_cut = compute_dtype() != FL_F32 && need->stored != compute_dtype();
+    bool is_cut = compute_dtype() != FL_F32 && may_be_cut(need);
     return (size_t)(is_cut && sums > most ? sums : most) * sizeof(float);
 }
 
