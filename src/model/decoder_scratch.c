@@ -20,12 +20,19 @@ static void need_of_group(fl_scratch_need *need, const fl_model_config *c, fl_mo
     if (biased && all_rows > need->biased) need->biased = all_rows;
 }
 
+/* Rows of logits at a time, as fl_decoder_fill_up leaves them. */
+static int64_t most_loss_rows(const fl_backend_ops *ops, int64_t T)
+{
+    int64_t rows = ops->replay ? (T + FL_LOSS_CHUNK - 1) / FL_LOSS_CHUNK * FL_LOSS_CHUNK : T;
+    return rows < ops->loss_rows ? rows : ops->loss_rows;
+}
+
 fl_scratch_need fl_decoder_scratch_need(const fl_model_config *c, const fl_model_sizes *sizes,
                                         fl_format format, bool expanded, const fl_backend_ops *ops,
                                         const fl_lora_config *lora, const fl_decoder_limits *limits)
 {
     int64_t T = fl_decoder_rows(ops, limits->max_tokens);
-    int64_t chunk = T < ops->loss_rows ? T : ops->loss_rows;
+    int64_t chunk = most_loss_rows(ops, T);
     int64_t linears = T * fl_decoder_widest(c), head = chunk * c->vocab_size;
     bool quantised = format != FL_STORED || c->stored != FL_STORED;
     fl_dtype stored = quantised ? FL_U8 : sizes->stored;
@@ -34,7 +41,7 @@ fl_scratch_need fl_decoder_scratch_need(const fl_model_config *c, const fl_model
                             .H = c->num_heads,
                             .KV = c->num_kv_heads,
                             .D = c->head_dim,
-                            .tokens = T,
+                            .tokens = T > chunk ? T : chunk,
                             .clients = limits->max_clients > 0 ? limits->max_clients : 1,
                             .matrix = c->vocab_size * c->hidden_size,
                             .r = fl_lora_most_rank(lora, c),

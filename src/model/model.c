@@ -220,6 +220,7 @@ static fl_status fill_rope_tables(fl_model *model)
     model->ops->copy_in(model->cos_table, cosines, count * sizeof *cosines);
     model->ops->copy_in(model->sin_table, sines, count * sizeof *sines);
     model->block_used += 2 * count;
+    model->sample = model->block + model->block_used;
     fl_free(cosines);
     return FL_OK;
 }
@@ -236,11 +237,11 @@ int64_t fl_model_vector_count(const fl_model_config *c)
     return count;
 }
 
-/* [norms and biases of all layers, the final norm] [cos] [sin] */
+/* [norms and biases of all layers, the final norm] [cos] [sin] [sample] */
 size_t fl_model_block_floats(const fl_model_config *c, int64_t positions)
 {
     int64_t vectors = c->num_layers * fl_model_vector_count(c) + c->hidden_size;
-    return (size_t)vectors + 2 * ((size_t)positions * (size_t)c->head_dim / 2);
+    return (size_t)vectors + 2 * ((size_t)positions * (size_t)c->head_dim / 2) + FL_SAMPLE_FLOATS;
 }
 
 static fl_status allocate(fl_model *model)

@@ -32,6 +32,7 @@ typedef struct fl_model {
     fl_arena *arena;
     float *block;      /* backend memory of norms, biases and tables */
     size_t block_used; /* floats */
+    float *sample;     /* backend memory that fl_model_hash widens into */
     fl_format format;  /* of the layers' linears; all else is as the files have it */
     bool expanded;     /* instead, all matrices that products read are bf16, made of that */
     char *quant_block; /* backend memory of codes and scales made at load; NULL: none */
@@ -84,8 +85,9 @@ typedef struct fl_model_plan {
 fl_model_plan fl_model_plan_for(const fl_model_config *config, const fl_model_sizes *sizes,
                                 int64_t positions, fl_format format, bool expanded);
 /* Tells bases apart: of the sizes and of samples of all matrices in the form in which they are
- * kept, so the same weights as bf16 and in NF4 are two bases; NF4 and the same expanded are, too,
- * although products see the same values: nothing is left of the codes to tell them by. */
+ * kept, so the same weights as bf16 and in NF4 are two bases.  Where products round to bf16, of
+ * what products read in the form in which they see it: an expanded base has the hash of the same
+ * one that is not, and its numbers. */
 uint64_t fl_model_hash(const fl_model *model);
 
 #endif

@@ -32,6 +32,7 @@ fl_status fl_model_open_files(fl_model *model, const char *dir, int64_t position
 
 /* Numbers in the norms and biases of one layer. */
 int64_t fl_model_vector_count(const fl_model_config *config);
+enum { FL_SAMPLE_FLOATS = 16 }; /* of fl_model.sample */
 /* Floats of fl_model.block. */
 size_t fl_model_block_floats(const fl_model_config *config, int64_t positions);
 int64_t fl_model_parameters(const fl_model_config *config, bool tied_head);

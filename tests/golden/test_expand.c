@@ -1,7 +1,7 @@
 /* A base that is expanded to bf16 when it is read trains as one that is widened at every product:
- * the same loss and gradients to the last bit, whatever it is stored in, quantised at load or by
- * bitsandbytes, with fused linears or a tied head.  The matrices are small enough to be widened in
- * one piece each. */
+ * the same loss, gradients and hash to the last bit, whatever it is stored in, quantised at load or
+ * by bitsandbytes, with fused linears or a tied head.  The matrices are small enough to be widened
+ * in one piece each. */
 #include "golden/golden.h"
 #include "train/trainer.h"
 
@@ -21,10 +21,9 @@ typedef struct base {
 
 static const base bases[] = {
     {"families/phi3", "families/phi3/case", FL_STORED},
-    {"families/phi3", "families/phi3/case", FL_INT8},
     {"families/phi3", "families/phi3/case", FL_NF4},
     {"families/gemma", "families/gemma/case", FL_STORED},
-    {"families/qwen2", "families/qwen2/case", FL_NF4},
+    {"families/qwen2", "families/qwen2/case", FL_INT8},
     {"quant/int8", "families/qwen3/case", FL_STORED},
     {"quant/nf4", "families/qwen3/case", FL_STORED},
     {"quant/nf4_plain", "families/qwen3/case", FL_STORED},
@@ -104,7 +103,7 @@ static void check_base(const base *b)
     print_message("%s in format %d: loss %.17g\n", b->model, (int)b->format, loss);
     assert_true(gradient_of(expanded, &g, &lora, &adapter, got) == loss);
     assert_memory_equal(got, want, adapter.count * sizeof *want);
-    assert_true(fl_model_hash(packed) != fl_model_hash(expanded));
+    assert_true(fl_model_hash(packed) == fl_model_hash(expanded));
     test_free(want);
     test_free(got);
     fl_params_fini(&adapter);
