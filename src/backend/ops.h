@@ -40,10 +40,8 @@ typedef struct fl_device_ops {
     fl_status (*alloc_host)(void *out, size_t bytes);
     void (*release_host)(void *data); /* accepts NULL */
 
-    /* Algorithms of products, chosen by timing.  They change bits, so all ranks read the same text;
-     * what the text does not have is made as without it. */
-    /* After `open`, before any product.  Errors: FL_ERR_INPUT, also when it was made for another
-     * device or library. */
+    /* Algorithms of products as a text.  They change bits: all ranks read the same.  After `open`,
+     * before any product.  Errors: FL_ERR_INPUT, also for another device's or library's. */
     fl_status (*read_plans)(const char *path, const fl_buf *text);
     /* From now on every product that is met for the first time is timed with several algorithms.
      * What it leaves may be wrong: for passes that nobody reads. */
