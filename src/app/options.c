@@ -81,6 +81,9 @@ static const fl_conf_row backend_rows[] = {
      "how updates of several devices are added: nccl, from device to device, or mpi, through the "
      "hosts; auto: nccl where every rank that trains has a device of its own; the numbers are the "
      "same"},
+    {"gemm_plans", FL_CONF_STRING, RUN(gemm_plans), "", 0, 0, NULL,
+     "file of algorithms for cuda's products that --tune has made on such a device; it changes the "
+     "last bits; empty: the library's own choice"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
     {"clients_per_pass", FL_CONF_INT, RUN(clients_per_pass), "1", 1, 1024, NULL,

@@ -101,6 +101,11 @@ bool fl_run_base_is_wide(const fl_run *run);
 fl_status fl_run_devices(fl_run *run);
 /* Takes what the plan says of this rank's device. */
 fl_status fl_run_reserve(const fl_run *run);
+/* Every rank that trains gets the text of gemm_plans.  Collective.  After the backend is open. */
+fl_status fl_run_read_plans(fl_run *run);
+/* Times algorithms for the products of all sizes of a pass, largest first, until it has taken long
+ * enough, and writes the file for gemm_plans.  On one rank; the run cannot train afterwards. */
+fl_status fl_run_tune(fl_run *run, const char *path);
 /* Tokens that the workspace must hold for each example of a micro-batch. */
 int64_t fl_run_longest_example(const fl_run *run);
 

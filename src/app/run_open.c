@@ -195,6 +195,7 @@ fl_status fl_run_open(fl_run *run)
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
     FL_TRY(fl_agree(run->transport, open_backend(run)));
+    FL_TRY(fl_run_read_plans(run));
     FL_TRY(fl_agree(run->transport, fl_run_devices(run)));
     FL_TRY(fl_agree(run->transport, open_all(run)));
     FL_TRY(open_devices(run));
