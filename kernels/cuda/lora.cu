@@ -115,7 +115,7 @@ size_t parts_scratch(const fl_scratch_need *need)
 {
     int64_t pieces = need->width / LORA_SQUARE + FL_MOST_LINEARS;
     int64_t most = pieces * need->tokens * need->r, sums = need->tokens * need->longest_row;
-    bool is_cut = compute_dtype() != FL_F32 && need->stored != compute_dtype();
+    bool is_cut = compute_dtype() != FL_F32 && may_be_cut(need);
     return (size_t)(is_cut && sums > most ? sums : most) * sizeof(float);
 }
 

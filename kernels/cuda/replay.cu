@@ -5,7 +5,7 @@
 namespace FL_DEVICE
 {
 
-enum { NUM_GRAPHS = 64 };
+enum { NUM_GRAPHS = 192 };
 
 enum class Stage { UNKNOWN, SEEN, READY, EAGER /* cannot be captured */ };
 

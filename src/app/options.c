@@ -73,6 +73,10 @@ static const fl_conf_row backend_rows[] = {
     {"compute_dtype", FL_CONF_WORD, RUN(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
      "what matrix products multiply and activations are stored in; all else is float32; auto: "
      "bfloat16 on cuda, float32 elsewhere"},
+    {"expand_base", FL_CONF_WORD, RUN(expand_base), "auto", 0, 0, "auto|yes|no",
+     "whether a base that is not stored in bfloat16 (int8, NF4, float16, float32) is widened to it "
+     "once, when it is read, instead of at every product; for a device that computes in bfloat16; "
+     "auto: where all devices of the run have the memory; products see the same values"},
     {"device_sums", FL_CONF_WORD, RUN(device_sums), "auto", 0, 0, FL_DEVICE_SUMS_WORDS,
      "how updates of several devices are added: nccl, from device to device, or mpi, through the "
      "hosts; auto: nccl where every rank that trains has a device of its own; the numbers are the "

@@ -127,6 +127,9 @@ typedef struct fl_backend_ops {
     void (*linear_fwd)(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add);
     /* dx[T,cols] = dy[T,rows] W (+ dx when accumulate). */
     void (*linear_bwd)(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
+    /* out[rows,cols] in bf16 = w, each value as products in BF16 take it: as its format defines it,
+     * rounded to the nearest, ties to even.  overwrite */
+    void (*widen)(void *out, const fl_weight *w);
     /* General product, row-major: C[M,N] = alpha * op(A) op(B) + beta * C, where op(A) is
      * [M,K]: A is stored [M,K] (trans_a false) or [K,M] (true); B is [K,N] or [N,K]. */
     void (*gemm)(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,

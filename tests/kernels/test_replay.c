@@ -1,7 +1,7 @@
 /* Replay against the same ops called one by one, and what makes it forget. */
 #include "check.h"
 
-enum { T = 5, C = 96, ROWS = 40, MANY = 70 };
+enum { T = 5, C = 96, ROWS = 40, MANY = 200 };
 
 /* One sequence of ops over buffers of its own. */
 typedef struct work {
