@@ -173,7 +173,8 @@ part_tests() {
 
 # ---- compute-sanitizer --------------------------------------------------------------------------
 
-sanitized=(rows replay rmsnorm elementwise cross_entropy optimiser compute gemm changes attention attention_bf16)
+sanitized=(rows replay rmsnorm act_rows elementwise act_elements cross_entropy optimiser compute gemm linears changes
+    attention attention_bf16)
 
 # Tools one after the other on all tests, those first that find most; when the time is over the rest
 # is reported as left out.

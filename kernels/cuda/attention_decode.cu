@@ -1,6 +1,6 @@
 /* Attention of one new token per sequence against its cache: a block per sequence and head, 128
  * keys at a time, a thread per key for the scores and per element for the values. */
-#include "kernels/cuda/attention_bf16.h"
+#include "kernels/cuda/act.h"
 #include "kernels/cuda/attention_shape.h"
 #include "kernels/cuda/cuda.h"
 
@@ -16,33 +16,13 @@ template <class T> struct DecodeArgs {
     AttentionShape shape;
 };
 
-static __device__ __forceinline__ float widen_value(float x)
-{
-    return x;
-}
-
-static __device__ __forceinline__ float widen_value(bf16 x)
-{
-    return __bfloat162float(x);
-}
-
-static __device__ __forceinline__ void write_value(float *out, float x)
-{
-    *out = x;
-}
-
-static __device__ __forceinline__ void write_value(bf16 *out, float x)
-{
-    *out = __float2bfloat16(x);
-}
-
 template <class T>
 static __device__ __forceinline__ float key_score(const fl_shared<float> &query, const T *key,
                                                   const AttentionShape &shape)
 {
     float sum = 0;
     for (int d = 0; d < shape.D; d++)
-        sum += query[d] * widen_value(key[d]);
+        sum += query[d] * read_element(key[d]);
     return cap_score(shape.scale * sum, shape.softcap);
 }
 
@@ -58,7 +38,7 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
     const T *q = args.q.at(s, (int)head * shape.D);
     const T *k = args.k.at(row, (int)kv * shape.D), *v = args.v.at(row, (int)kv * shape.D);
     for (int64_t d = tid; d < shape.D; d += DECODE_KEYS)
-        query[d] = widen_value(q[d]);
+        query[d] = read_element(q[d]);
     __syncthreads();
 
     float max = -INFINITY, sum = 0, out[DECODE_DIMS] = {};
@@ -76,13 +56,13 @@ static __global__ void __launch_bounds__(DECODE_KEYS) attention_decode_kernel(De
             int64_t d = tid + i * DECODE_KEYS;
             out[i] *= kept;
             for (int64_t j = 0; j < count && d < shape.D; j++)
-                out[i] += shares[j] * widen_value(v[(begin + j) * args.v.stride + d]);
+                out[i] += shares[j] * read_element(v[(begin + j) * args.v.stride + d]);
         }
         __syncthreads(); // the shares have been used
     }
     for (int i = 0; i < DECODE_DIMS; i++) {
         int64_t d = tid + i * DECODE_KEYS;
-        if (d < shape.D) write_value(args.out.at(s, (int)head * shape.D) + d, out[i] / sum);
+        if (d < shape.D) write_element(args.out.at(s, (int)head * shape.D) + d, out[i] / sum);
     }
 }
 

@@ -32,7 +32,7 @@ struct Gather {
     }
 };
 
-/* The rows are distinct, so threads never meet. */
+/* Threads meet in rows that fill a batch up, and all write there what they have read. */
 struct ScatterAdd {
     float *x;
     const float *in;

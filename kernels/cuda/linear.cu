@@ -2,6 +2,7 @@
  * scratch memory, some rows at a time. */
 #include "kernels/cuda/linear.h"
 
+#include "kernels/cuda/act.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/each.h"
 #include "kernels/cuda/widen.h"
@@ -11,16 +12,6 @@ namespace FL_DEVICE
 
 /* ---- weights as operands -------------------------------------------------------------------- */
 
-static __device__ __forceinline__ void put(float *out, float value)
-{
-    *out = value;
-}
-
-static __device__ __forceinline__ void put(__nv_bfloat16 *out, float value)
-{
-    *out = __float2bfloat16(value);
-}
-
 /* Elements of a weight from `begin` on, as floats of either kind. */
 template <class Out> struct Widen {
     Out *out;
@@ -28,7 +19,7 @@ template <class Out> struct Widen {
     int64_t begin;
     __device__ void operator()(int64_t i) const
     {
-        put(out + i, widen(weight, begin + i));
+        write_element(out + i, widen(weight, begin + i));
     }
 };
 
@@ -80,7 +71,7 @@ static const void *take_rows(const Joined &joined, int64_t begin, int64_t count)
     if (compute_dtype() == FL_F32)
         widen_rows(static_cast<float *>(out), joined, begin, count);
     else
-        widen_rows(static_cast<__nv_bfloat16 *>(out), joined, begin, count);
+        widen_rows(static_cast<bf16 *>(out), joined, begin, count);
     return out;
 }
 
@@ -113,30 +104,30 @@ void joined_fwd(const Joined &joined, fl_act y, fl_act x, int64_t T, fl_act add)
     }
 }
 
-/* Several pieces add up in fp32; a narrower dx is written once, with the last. */
+/* Several pieces add up in fp32; a narrower dx is written once, behind them. */
 void joined_bwd(const Joined &joined, fl_act dx, fl_act dy, int64_t T, bool accumulate)
 {
     if (T == 0) return;
     Matrix left = operand(dy, T, joined.rows, SCRATCH_LEFT);
     size_t size = fl_dtype_size(compute_dtype());
     int64_t step = rows_at_a_time(joined), cols = joined.cols;
+    bool is_summed = step < joined.rows && dx.dtype != FL_F32;
     Target to = {dx, dx, accumulate ? 1.0f : 0.0f, nullptr};
-    if (step < joined.rows && dx.dtype != FL_F32) {
-        auto *sums =
-            static_cast<float *>(scratch(SCRATCH_PARTS, (size_t)(T * cols) * sizeof(float)));
+    if (is_summed) {
+        void *sums = scratch(SCRATCH_PARTS, (size_t)(T * cols) * sizeof(float));
         if (!sums) return;
-        to.d = fl_f32(sums, cols);
+        to = {fl_f32(static_cast<float *>(sums), cols), {}, 0.0f, nullptr};
     }
     for (int64_t begin = 0; begin < joined.rows; begin += step) {
         int64_t count = joined.rows - begin < step ? joined.rows - begin : step;
         Matrix right = {take_rows(joined, begin, count), cols, false};
         Matrix piece = left;
         piece.data = static_cast<const char *>(left.data) + (size_t)begin * size;
-        if (begin + count == joined.rows) to.d = dx;
         multiply(piece, right, {T, cols, count}, 1.0f, to);
         to.c = to.d;
         to.beta = 1.0f;
     }
+    if (is_summed) (accumulate ? op_add : op_copy_rows)(dx, to.d, T, cols);
 }
 
 void op_widen(void *out, const fl_weight *w)

@@ -114,7 +114,7 @@ typedef struct fl_backend_ops {
     void (*embedding)(float *out, const fl_weight *table, const int32_t *ids, int64_t T);
     /* out[N,C] = x[rows[n], :].  overwrite */
     void (*gather_rows)(float *out, const float *x, const int32_t *rows, int64_t N, int64_t C);
-    /* x[rows[n], :] += in[n, :]; rows are distinct.  accumulate */
+    /* x[rows[n], :] += in[n, :]; a row may come again with zeros only.  accumulate */
     void (*scatter_add_rows)(float *x, const float *in, const int32_t *rows, int64_t N, int64_t C);
 
     /* to[t,c] = from[t,c] for T rows of C elements.  overwrite */

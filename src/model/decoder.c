@@ -96,6 +96,7 @@ void fl_decoder_set_side(fl_decoder *d, const float *values, const int64_t *rank
 {
     FL_ASSERT(!values || d->lora.has_side);
     d->side = values;
+    d->side_number = values ? ++d->num_sides : 0;
     if (values) place_slots(d, rank);
 }
 

@@ -36,6 +36,8 @@ struct fl_decoder {
     fl_decoder_limits limits;
     fl_adapters adapters;   /* weights NULL: bare base */
     const float *side;      /* change of the base; NULL: none */
+    uint64_t side_number;   /* another one whenever `side` or its ranks may be others; 0: none */
+    uint64_t num_sides;     /* so far */
     fl_act side_t;          /* [T, smaller side of any adapted matrix]; not there: the base stays */
     fl_layer_state *layers; /* [num_layers] */
     float *x_out;           /* [T, C] residual after the last layer */

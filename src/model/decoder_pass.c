@@ -77,8 +77,8 @@ static void run_body(fl_decoder *d, enum body_kind kind, void (*body)(void *cont
     uint64_t flags = (uint64_t)kind | (a->streams ? 8u : 0u) | (d->shape.prefix ? 16u : 0u) |
                      (uint64_t)a->frozen << 8 | (uint64_t)a->clients << 16;
     fl_replay_key key = {{flags, (uint64_t)d->shape.T, is_loss ? (uint64_t)d->num_targets : 0,
-                          (uintptr_t)d, (uintptr_t)a->weights, (uintptr_t)a->grads,
-                          (uintptr_t)d->side, a->stride}};
+                          (uintptr_t)d, (uintptr_t)a->weights, (uintptr_t)a->grads, d->side_number,
+                          a->stride}};
     fl_backend_replay(d->ops, &key, body, d);
 }
 

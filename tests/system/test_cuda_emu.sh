@@ -56,6 +56,8 @@ train "$work/bf16" 0 "${small[@]}" --eval_data= --backend cuda_emu --compute_dty
 close_to "$work/bf16" "$work/one" 0.01
 ! cmp -s "$work/one/adapter/adapter_model.safetensors" "$work/bf16/adapter/adapter_model.safetensors" ||
     fail "compute_dtype changes nothing"
+# and what pieces of a quantised weight are added up in was planned
+train "$work/bf16-4bit" 0 "${small[@]}" --eval_data= --backend cuda_emu --compute_dtype bfloat16 --load_in_4bit true
 expect_error 'cpu backend computes in float32 only' 0 configs/sft.cfg --output_dir "$work/none" \
     --backend cpu --compute_dtype bfloat16
 
