@@ -2,6 +2,7 @@
 #ifndef FL_BACKEND_DEVICE_H
 #define FL_BACKEND_DEVICE_H
 
+#include "base/buf.h"
 #include "tensor/tensor.h"
 
 #include <stddef.h>
@@ -37,5 +38,28 @@ typedef struct fl_replay_key {
 } fl_replay_key;
 
 enum { FL_RESERVE_ALIGNMENT = 256 };
+
+/* What libraries beside the backend need to work on its memory, and what its own library is told.
+ * After `open`. */
+typedef struct fl_device_ops {
+    bool emulated; /* no library of a device can reach its memory */
+    /* The name under which this machine has the device: two ranks of a machine that read the same
+     * share it.  Cut to fit. */
+    fl_status (*identity)(char *out, size_t size);
+    /* The queue that all ops go through, a cudaStream_t, and whether everything in it is done. */
+    void *(*stream)(void);
+    bool (*is_idle)(void);
+    /* Host memory that copies are fastest with.  Errors: FL_ERR_MEMORY. */
+    fl_status (*alloc_host)(void *out, size_t bytes);
+    void (*release_host)(void *data); /* accepts NULL */
+
+    /* Algorithms of products as a text.  They change bits: all ranks read the same.  After `open`,
+     * before any product.  Errors: FL_ERR_INPUT, also for another device's or library's. */
+    fl_status (*read_plans)(const char *path, const fl_buf *text);
+    /* From now on every product that is met for the first time is timed with several algorithms.
+     * What it leaves may be wrong: for passes that nobody reads. */
+    void (*start_tuning)(void);
+    fl_status (*write_plans)(fl_buf *out); /* appends the text */
+} fl_device_ops;
 
 #endif
