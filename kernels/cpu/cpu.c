@@ -27,6 +27,7 @@ const fl_backend_ops fl_backend_cpu = {
     .rmsnorm_bwd = fl_cpu_rmsnorm_bwd,
     .linear_fwd = fl_cpu_linear_fwd,
     .linear_bwd = fl_cpu_linear_bwd,
+    .widen = fl_cpu_widen,
     .gemm = fl_cpu_gemm,
     .add = fl_cpu_add,
     .scale = fl_cpu_scale,

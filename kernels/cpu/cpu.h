@@ -35,6 +35,7 @@ void fl_cpu_rmsnorm_bwd(fl_act dx, fl_act dout, fl_act x, const float *w, const 
                         int64_t T, int64_t G, int64_t C);
 void fl_cpu_linear_fwd(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add);
 void fl_cpu_linear_bwd(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
+void fl_cpu_widen(void *out, const fl_weight *w);
 void fl_cpu_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
                  bool trans_b, float alpha, float beta);
 void fl_cpu_add(fl_act y, fl_act x, int64_t T, int64_t C);

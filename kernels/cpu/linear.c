@@ -70,6 +70,34 @@ void fl_cpu_linear_bwd(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool
     fl_product_run(&product);
 }
 
+typedef struct widen_call {
+    uint16_t *out;
+    const fl_weight *w;
+} widen_call;
+
+static void widen_elements(int64_t begin, int64_t end, void *arg)
+{
+    enum { PIECE = 256 };
+    const widen_call *call = arg;
+    const fl_weight *w = call->w;
+    float values[PIECE];
+    for (int64_t at = begin; at < end; at += PIECE) {
+        int64_t count = end - at < PIECE ? end - at : PIECE;
+        if (w->quant)
+            fl_dequantise(values, w->quant, w->first + at, count);
+        else
+            fl_to_f32(values, (const char *)w->data + (size_t)at * fl_dtype_size(w->dtype),
+                      w->dtype, (size_t)count);
+        (void)fl_from_f32(call->out + at, FL_BF16, values, (size_t)count);
+    }
+}
+
+void fl_cpu_widen(void *out, const fl_weight *w)
+{
+    widen_call call = {.out = out, .w = w};
+    fl_parallel_for(w->rows * w->cols, 4096, widen_elements, &call);
+}
+
 /* The product knows only beta 0 and 1; others are rare and cost a pass over C. */
 static void scale_rows(fl_act c, float beta, int64_t M, int64_t N)
 {

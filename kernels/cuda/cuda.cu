@@ -35,6 +35,7 @@ extern "C" const fl_backend_ops FL_DEVICE_BACKEND = {
     .rmsnorm_bwd = op_rmsnorm_bwd,
     .linear_fwd = op_linear_fwd,
     .linear_bwd = op_linear_bwd,
+    .widen = op_widen,
     .gemm = op_gemm,
     .linears_fwd = op_linears_fwd,
     .linears_bwd = op_linears_bwd,

@@ -33,6 +33,7 @@ void op_rmsnorm_bwd(fl_act dx, fl_act dout, fl_act x, const float *w, const floa
                     int64_t G, int64_t C);
 void op_linear_fwd(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add);
 void op_linear_bwd(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
+void op_widen(void *out, const fl_weight *w);
 void op_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,
              bool trans_b, float alpha, float beta);
 void op_linears_fwd(const fl_linears *group, fl_act x, int64_t T);

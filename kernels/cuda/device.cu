@@ -1,5 +1,6 @@
 /* The device of this rank: stream and errors. */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/plans.h"
 
 #include <stdio.h>
 
@@ -154,8 +155,9 @@ static void release_host(void *data)
     if (data) check(cudaFreeHost(data), "cudaFreeHost");
 }
 
-const fl_device_ops device_ops = {FL_DEVICE_EMULATED, identity,    stream_handle, is_idle,
-                                  alloc_host,         release_host};
+const fl_device_ops device_ops = {FL_DEVICE_EMULATED, identity,     stream_handle, is_idle,
+                                  alloc_host,         release_host, read_plans,    start_tuning,
+                                  write_plans};
 
 unsigned grid_for(int64_t items, int threads)
 {

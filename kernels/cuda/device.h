@@ -37,7 +37,7 @@ extern "C" {
 #define FL_DEVICE_MARGIN      ((size_t)512 << 20) /* bytes that the driver takes later: code, graphs */
 #define FL_DEVICE_TENSOR      "kernels/cuda/mma_ptx.h"
 
-#define FL_UNROLL                    _Pragma("unroll")
+#define FL_LOOP                      _Pragma("unroll 1")
 #define FL_UNROLLED(i, count)        _Pragma("unroll") for (int i = 0; i < (count); i++)
 #define FL_SHARED(type, name, count) __shared__ type name[count]
 #define FL_SHARED_DYNAMIC(type, name)                                  \
@@ -81,6 +81,7 @@ template <class T> __device__ T *fl_part(T *array, int first, int)
 
 #include "kernels/emu/emu.h"
 
+#define FL_LOOP               /* the next loop is not unrolled */
 #define FL_UNROLLED(i, count) for (int i = 0; i < (count); i++)
 
 #define FL_DEVICE             fl_cuda_emu
@@ -147,7 +148,8 @@ enum scratch_use {
     SCRATCH_LEFT,
     SCRATCH_RIGHT,
     SCRATCH_PRODUCT, /* fp32 products whose result has another type */
-    SCRATCH_PARTS,   /* partial sums, which a second pass adds up in order */
+    SCRATCH_PARTS,   /* partial sums of a row over its length, which are added up in order */
+    SCRATCH_SPANS,   /* and of columns over spans of rows */
     SCRATCH_NARROW,  /* gradients of LoRA's t */
     SCRATCH_SUMS,
     SCRATCH_LIBRARY,
@@ -159,6 +161,7 @@ size_t weight_scratch(const fl_scratch_need *need);
 size_t operand_scratch(const fl_scratch_need *need);
 size_t product_scratch(const fl_scratch_need *need);
 size_t parts_scratch(const fl_scratch_need *need);
+size_t spans_scratch(const fl_scratch_need *need);
 size_t narrow_scratch(const fl_scratch_need *need);
 size_t sums_scratch(const fl_scratch_need *need);
 size_t library_scratch(const fl_scratch_need *need);

@@ -1,18 +1,17 @@
 /* The seam on the device: cuBLASLt, opened when the first product is asked for: linked, it would
  * make every start of a program that never sees a device ten times slower.  The algorithm of a
- * shape is the heuristic's first, so that a shape's bits are the same in every call, run and rank;
- * split sums that would add in no fixed order are not allowed.  A plan is made on the host alone:
- * a shape that was met once launches without a copy, a wait or an allocation. */
-#include "kernels/cuda/linear.h"
+ * shape is the one that the text of plans.h has for it, or the heuristic's first, so that a shape's
+ * bits are the same in every call, run and rank; split sums that would add in no fixed order are
+ * not allowed.  A plan is made on the host alone: a shape that was met once launches without a
+ * copy, a wait or an allocation. */
+#include "kernels/cuda/gemm_cublas.h"
 
-#include <cublasLt.h>
 #include <dlfcn.h>
 #include <stdio.h>
 
 namespace FL_DEVICE
 {
 
-enum : size_t { WORKSPACE_BYTES = 32 << 20 };
 #define FL_TEXT2(x)     #x
 #define FL_TEXT(x)      FL_TEXT2(x)
 #define FL_CUBLAS_MAJOR FL_TEXT(CUBLAS_VER_MAJOR)
@@ -21,84 +20,18 @@ enum : size_t { WORKSPACE_BYTES = 32 << 20 };
  * quarters of the places are taken all are dropped, and made again as they are needed. */
 enum { NUM_PLANS = 8192, MOST_PLANS = NUM_PLANS / 4 * 3 };
 
-/* What an algorithm depends on. */
-struct PlanKey {
-    bool trans_a, trans_b;
-    bool reads_c, is_in_place, has_bias;
-    int64_t m, n, k, lda, ldb, ldc, ldd;
-    fl_dtype dtype, type_d;
-    int alignment; /* of the least aligned operand, in bytes up to 16 */
-};
+Blas blas;
 
-struct Plan {
-    bool is_made;
-    PlanKey key;
-    cublasLtMatmulDesc_t operation;
-    cublasLtMatrixLayout_t a, b, c, d;
-    cublasLtMatmulAlgo_t algorithm;
-};
-
-/* The functions that are called. */
-#define FL_BLAS_FUNCTIONS(X)                \
-    X(cublasLtCreate)                       \
-    X(cublasLtGetStatusName)                \
-    X(cublasLtMatmul)                       \
-    X(cublasLtMatmulAlgoGetHeuristic)       \
-    X(cublasLtMatmulDescCreate)             \
-    X(cublasLtMatmulDescDestroy)            \
-    X(cublasLtMatmulDescSetAttribute)       \
-    X(cublasLtMatmulPreferenceCreate)       \
-    X(cublasLtMatmulPreferenceDestroy)      \
-    X(cublasLtMatmulPreferenceSetAttribute) \
-    X(cublasLtMatrixLayoutCreate)           \
-    X(cublasLtMatrixLayoutDestroy)
-
-static struct {
-#define X(name) decltype(&::name) name;
-    FL_BLAS_FUNCTIONS(X)
-#undef X
-} blas;
-
-static cublasLtHandle_t handle;
 static Plan plans[NUM_PLANS]; /* a hash table with linear probing */
 static int num_plans;
 
-static bool check_blas(cublasStatus_t status, const char *what)
+bool check_blas(cublasStatus_t status, const char *what)
 {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
     char text[160];
     snprintf(text, sizeof text, "cuBLASLt, %s: %s", what, blas.cublasLtGetStatusName(status));
     fail_op(FL_ERR_INTERNAL, text);
     return false;
-}
-
-static int alignment_of(const fl_blas_gemm &g)
-{
-    uintptr_t bits = (uintptr_t)g.a | (uintptr_t)g.b | (uintptr_t)g.d | (uintptr_t)g.bias | 16;
-    if (g.beta != 0.0f) bits |= (uintptr_t)g.c;
-    return (int)(bits & ~(bits - 1));
-}
-
-static PlanKey key_of(const fl_blas_gemm &g)
-{
-    PlanKey key;
-    memset(&key, 0, sizeof key); // compared as bytes
-    key.trans_a = g.trans_a;
-    key.trans_b = g.trans_b;
-    key.m = g.m;
-    key.n = g.n;
-    key.k = g.k;
-    key.lda = g.lda;
-    key.ldb = g.ldb;
-    key.reads_c = g.beta != 0.0f;
-    key.is_in_place = key.reads_c && g.c == g.d;
-    key.has_bias = g.bias != nullptr;
-    key.ldc = key.reads_c ? g.ldc : g.ldd;
-    key.ldd = g.ldd;
-    key.dtype = g.dtype;
-    key.type_d = g.type_d;
-    key.alignment = alignment_of(g);
-    return key;
 }
 
 static uint64_t hash_of(const PlanKey &key)
@@ -138,7 +71,7 @@ static cublasOperation_t word_of(bool is_transposed)
     return is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
 }
 
-static cudaDataType_t type_of(fl_dtype dtype)
+cudaDataType_t type_of(fl_dtype dtype)
 {
     return dtype == FL_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
@@ -157,44 +90,8 @@ static bool describe(Plan *plan, const fl_blas_gemm &g)
                        static_cast<const void *>(g.bias)) &&
            make_layout(&plan->a, type, g.trans_a ? g.k : g.m, g.trans_a ? g.m : g.k, g.lda) &&
            make_layout(&plan->b, type, g.trans_b ? g.n : g.k, g.trans_b ? g.k : g.n, g.ldb) &&
-           make_layout(&plan->c, type_d, g.m, g.n, plan->key.ldc) &&
+           make_layout(&plan->c, type_d, g.m, g.n, plan->key.number[KEY_LDC]) &&
            make_layout(&plan->d, type_d, g.m, g.n, g.ldd);
-}
-
-template <class T>
-static bool prefer(cublasLtMatmulPreference_t preference,
-                   cublasLtMatmulPreferenceAttributes_t which, T value)
-{
-    return check_blas(
-        blas.cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value),
-        "a preference");
-}
-
-/* The heuristic's first choice among those with sums in a fixed order. */
-static bool choose_algorithm(Plan *plan)
-{
-    cublasLtMatmulPreference_t preference;
-    cublasLtMatmulHeuristicResult_t found;
-    int count = 0;
-    if (!check_blas(blas.cublasLtMatmulPreferenceCreate(&preference), "a preference")) return false;
-    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    uint32_t alignment = (uint32_t)plan->key.alignment;
-    bool is_fine =
-        prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, (size_t)WORKSPACE_BYTES) &&
-        prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions) &&
-        prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment) &&
-        prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment) &&
-        prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment) &&
-        prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment) &&
-        check_blas(blas.cublasLtMatmulAlgoGetHeuristic(handle, plan->operation, plan->a, plan->b,
-                                                       plan->c, plan->d, preference, 1, &found,
-                                                       &count),
-                   "no algorithm for a product");
-    blas.cublasLtMatmulPreferenceDestroy(preference);
-    if (is_fine && count == 0) fail_op(FL_ERR_INTERNAL, "cuBLASLt: no algorithm for a product");
-    if (!is_fine || count == 0) return false;
-    plan->algorithm = found.algo;
-    return true;
 }
 
 static bool open_library()
@@ -211,7 +108,7 @@ static bool open_library()
     FL_BLAS_FUNCTIONS(X)
 #undef X
     if (!is_whole) fail_op(FL_ERR_UNSUPPORTED, dlerror());
-    return is_whole && check_blas(blas.cublasLtCreate(&handle), "starting");
+    return is_whole && check_blas(blas.cublasLtCreate(&blas.handle), "starting");
 }
 
 /* The place of the key: its plan, or a free one. */
@@ -219,13 +116,13 @@ static Plan *place_of(const PlanKey &key)
 {
     for (uint64_t at = hash_of(key);; at++) {
         Plan *plan = &plans[at % NUM_PLANS];
-        if (!plan->is_made || memcmp(&plan->key, &key, sizeof key) == 0) return plan;
+        if (!plan->is_made || is_same(plan->key, key)) return plan;
     }
 }
 
 static Plan *plan_for(const fl_blas_gemm &g)
 {
-    if (!handle && !open_library()) return nullptr;
+    if (!blas.handle && !open_library()) return nullptr;
     PlanKey key = key_of(g);
     Plan *plan = place_of(key);
     if (plan->is_made) return plan;
@@ -236,7 +133,7 @@ static Plan *plan_for(const fl_blas_gemm &g)
         plan = place_of(key);
     }
     plan->key = key;
-    plan->is_made = describe(plan, g) && choose_algorithm(plan);
+    plan->is_made = describe(plan, g) && choose_algorithm(plan, g);
     if (!plan->is_made) {
         drop(plan);
         return nullptr;
@@ -250,18 +147,38 @@ size_t library_scratch(const fl_scratch_need *)
     return WORKSPACE_BYTES;
 }
 
+void launch(const Plan *plan, const fl_blas_gemm &gemm, const cublasLtMatmulAlgo_t *algorithm)
+{
+    void *workspace = scratch(SCRATCH_LIBRARY, WORKSPACE_BYTES);
+    const void *bias = gemm.bias, *c = plan->key.number[KEY_READS_C] ? gemm.c : gemm.d;
+    if (!workspace || !can_launch()) return;
+    if (bias && !describe_as(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)) return;
+    check_blas(blas.cublasLtMatmul(blas.handle, plan->operation, &gemm.alpha, gemm.a, plan->a,
+                                   gemm.b, plan->b, &gemm.beta, c, plan->c, gemm.d, plan->d,
+                                   algorithm, workspace, WORKSPACE_BYTES, stream()),
+               "a product");
+}
+
+const char *library_name()
+{
+    static char name[320];
+    int device;
+    cudaDeviceProp properties;
+    if (name[0]) return name;
+    if (!can_launch() || (!blas.handle && !open_library()) ||
+        !check(cudaGetDevice(&device), "asking the device") ||
+        !check(cudaGetDeviceProperties(&properties, device), "asking the device"))
+        return nullptr;
+    snprintf(name, sizeof name, "%s, compute capability %d.%d, cuBLASLt %zu", properties.name,
+             properties.major, properties.minor, blas.cublasLtGetVersion());
+    return name;
+}
+
 void run_gemm(const fl_blas_gemm &gemm)
 {
     if (!can_launch()) return;
     Plan *plan = plan_for(gemm);
-    void *workspace = scratch(SCRATCH_LIBRARY, WORKSPACE_BYTES);
-    if (!plan || !workspace) return;
-    const void *bias = gemm.bias, *c = plan->key.reads_c ? gemm.c : gemm.d;
-    if (bias && !describe_as(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)) return;
-    check_blas(blas.cublasLtMatmul(handle, plan->operation, &gemm.alpha, gemm.a, plan->a, gemm.b,
-                                   plan->b, &gemm.beta, c, plan->c, gemm.d, plan->d,
-                                   &plan->algorithm, workspace, WORKSPACE_BYTES, stream()),
-               "a product");
+    if (plan) launch(plan, gemm, &plan->algorithm);
 }
 
 } // namespace FL_DEVICE

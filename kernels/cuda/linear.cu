@@ -75,6 +75,11 @@ static const void *take_rows(const Joined &joined, int64_t begin, int64_t count)
     return out;
 }
 
+bool may_be_cut(const fl_scratch_need *need)
+{
+    return need->stored != compute_dtype() && need->matrix > FL_DEVICE_WIDENED;
+}
+
 size_t weight_scratch(const fl_scratch_need *need)
 {
     if (need->stored == compute_dtype()) return 0;
@@ -123,6 +128,12 @@ void joined_bwd(const Joined &joined, fl_act dx, fl_act dy, int64_t T, bool accu
         to.beta = 1.0f;
     }
     if (is_summed) (accumulate ? op_add : op_copy_rows)(dx, to.d, T, cols);
+}
+
+void op_widen(void *out, const fl_weight *w)
+{
+    each(w->rows * w->cols,
+         Widen<__nv_bfloat16>{static_cast<__nv_bfloat16 *>(out), weight_of(w), 0});
 }
 
 void op_linear_fwd(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add)

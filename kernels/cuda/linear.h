@@ -46,6 +46,8 @@ void multiply(const Matrix &a, const Matrix &b, const Extent &size, float alpha,
 /* x [T, cols] as an operand: as it is, or converted into scratch memory. */
 Matrix operand(fl_act x, int64_t T, int64_t cols, scratch_use use);
 
+/* Some matrix is widened piece by piece, and the parts of dx are added up in fp32. */
+bool may_be_cut(const fl_scratch_need *need);
 bool can_join(const fl_weight *w, const fl_weight *next);
 /* y[T, rows] = x W^T + bias + add; add.data NULL: nothing. */
 void joined_fwd(const Joined &joined, fl_act y, fl_act x, int64_t T, fl_act add);

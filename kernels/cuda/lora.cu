@@ -40,6 +40,8 @@ static LoraCall side_a(const fl_linears *group, fl_act x, int64_t T, const fl_ac
 {
     LoraCall call = call_of(group, T);
     call.streams = group->adapters->streams;
+    call.piece = LORA_PIECE;
+    call.span = LORA_SPAN;
     for (int i = 0; i < group->count; i++) {
         const fl_lora_slot *slot = group->slot[i];
         if (!has_lora(group, i) || (owners_only && slot->shares_a)) continue;
@@ -52,6 +54,7 @@ static LoraCall side_a(const fl_linears *group, fl_act x, int64_t T, const fl_ac
 static LoraCall side_b(const fl_linears *group, int64_t T, const fl_act *narrow)
 {
     LoraCall call = call_of(group, T);
+    call.piece = call.span = LORA_SQUARE;
     for (int i = 0; i < group->count; i++) {
         const fl_lora_slot *slot = group->slot[i];
         if (has_lora(group, i))
@@ -81,7 +84,7 @@ void lora_fwd(const fl_linears *group, fl_act x, int64_t T)
     fl_act t[FL_MOST_LINEARS] = {};
     find_t(group, t);
     LoraCall a = side_a(group, x, T, t, true), b = side_b(group, T, t);
-    if (a.count > 0) lora_narrow(a, SIDE_A);
+    if (a.count > 0) lora_narrow(a);
     lora_wide(b, SIDE_B);
 }
 
@@ -110,25 +113,30 @@ size_t narrow_scratch(const fl_scratch_need *need)
 /* Of the largest group of linears, or of a gradient that is summed over pieces of a weight. */
 size_t parts_scratch(const fl_scratch_need *need)
 {
-    int64_t pieces = need->width / LORA_PIECE + FL_MOST_LINEARS;
-    int64_t spans = need->tokens / LORA_SPAN + need->clients;
-    int64_t narrow = pieces * need->tokens * need->r, outer = spans * need->width * need->r;
-    int64_t most = narrow > outer ? narrow : outer, sums = need->tokens * need->longest_row;
-    bool is_cut = compute_dtype() != FL_F32 && need->stored != compute_dtype();
+    int64_t pieces = need->width / LORA_SQUARE + FL_MOST_LINEARS;
+    int64_t most = pieces * need->tokens * need->r, sums = need->tokens * need->longest_row;
+    bool is_cut = compute_dtype() != FL_F32 && may_be_cut(need);
     return (size_t)(is_cut && sums > most ? sums : most) * sizeof(float);
+}
+
+size_t spans_scratch(const fl_scratch_need *need)
+{
+    int64_t spans = need->tokens / LORA_SQUARE + need->clients;
+    return (size_t)(spans * need->width * need->r) * sizeof(float);
 }
 
 void lora_bwd(const fl_linears *group, fl_act dx, fl_act x, int64_t T)
 {
     if (!any_lora(group)) return;
     unsigned frozen = group->adapters->grads ? group->adapters->frozen : unsigned(FL_FACTORS);
-    bool trains_a = !(frozen & FL_FACTOR_A);
+    bool trains_a = !(frozen & FL_FACTOR_A), trains_b = !(frozen & FL_FACTOR_B);
+    bool wants_dt = trains_a || dx.data;
     fl_act t[FL_MOST_LINEARS] = {}, dt[FL_MOST_LINEARS] = {};
     find_t(group, t);
-    if (!(frozen & FL_FACTOR_B)) lora_outer(side_b(group, T, t), SIDE_B);
-    if ((!trains_a && !dx.data) || !find_dt(group, T, dt)) return;
-    lora_narrow(side_b(group, T, dt), SIDE_B);
-    if (trains_a) lora_outer(side_a(group, x, T, dt, false), SIDE_A);
+    if (wants_dt && !find_dt(group, T, dt)) return;
+    if (wants_dt || trains_b)
+        lora_dy(side_b(group, T, dt), side_b(group, T, t), wants_dt, trains_b);
+    if (trains_a) lora_outer(side_a(group, x, T, dt, false));
     if (dx.data) lora_wide(side_a(group, dx, T, dt, false), SIDE_A);
 }
 

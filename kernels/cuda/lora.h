@@ -3,14 +3,12 @@
  *
  * Every linear has two sides.  On the side of A stands the wide matrix x [T, cols], on that of B
  * the wide matrix y or dy [T, rows]; both are linked by a narrow one [T, R], t = drop(x) A^T or its
- * gradient dt = s dy B.  Three kernels do everything, each on either side:
+ * gradient dt = s dy B.  Four kernels do everything:
  *
- *   narrow   narrow[t, r] = sum over the width of wide[t, m] factor[m, r]
- *                               t = drop(x) A^T             dt = s dy B
- *   wide     wide[t, m] += sum over r of narrow[t, r] factor[m, r]
- *                               dx += mask (dt A) / (1-p)   y += s t B^T
- *   outer    d factor[m, r] += sum over t of wide[t, m] narrow[t, r]
- *                               dA += drop(x)^T dt          dB += s dy^T t
+ *   narrow   t = drop(x) A^T
+ *   wide     y += s t B^T       dx += mask (dt A) / (1-p)
+ *   dy       dt = s dy B        dB += s dy^T t
+ *   outer    dA += drop(x)^T dt
  *
  * On the side of A all linears of a group read the same x (or add to the same dx): one block does
  * all of them, and the matrix goes through it once, each linear with its own dropout mask, drawn
@@ -18,7 +16,10 @@
  *
  * A tile never holds rows of two clients and is counted from the client's first row; pieces of the
  * width and spans of rows are of fixed size, have partial sums of their own, and are added in order
- * by a second kernel.  So bits depend on the client's own rows and adapter alone.
+ * by a second kernel.  So bits depend on the client's own rows and adapter alone.  The kernel `dy`
+ * goes through dy once for both results: a block owns a square of a span and a piece, small enough
+ * that there are many of them, writes dt's partial sums tile by tile of the rows, and keeps those
+ * of dB.
  *
  * In bf16 the wide and narrow matrices, masked, and the factors are rounded as they enter a
  * product; t has the type that the caller gave it, dt that of operands; all sums are fp32. */
@@ -31,7 +32,8 @@
 namespace FL_DEVICE
 {
 
-enum { LORA_TILE = 64, LORA_PIECE = 512, LORA_SPAN = 1024 }; /* rows and columns; columns; rows */
+/* rows and columns; columns; rows; both in one pass */
+enum { LORA_TILE = 64, LORA_PIECE = 512, LORA_SPAN = 1024, LORA_SQUARE = 256 };
 
 enum Side { SIDE_A, SIDE_B };
 
@@ -50,7 +52,8 @@ struct LoraCall {
     LoraPart part[FL_MOST_LINEARS];
     int count;
     int64_t T, clients;
-    int64_t width, r; /* the largest of all parts */
+    int64_t width, r;    /* the largest of all parts */
+    int64_t piece, span; /* columns and rows that have partial sums of their own */
     const int32_t *first;
     const double *client_factor;
     const float *weights;
@@ -71,19 +74,30 @@ void lora_fwd(const fl_linears *group, fl_act x, int64_t T);
 /* dx.data NULL: only the gradients of the factors. */
 void lora_bwd(const fl_linears *group, fl_act dx, fl_act x, int64_t T);
 
-/* The kernels; `call` without its sums, for which they take scratch memory. */
-void lora_narrow(LoraCall call, Side side);
+/* The kernels; calls without their sums, for which they take scratch memory. */
+void lora_narrow(LoraCall call);
+void lora_outer(LoraCall call);
 void lora_wide(const LoraCall &call, Side side);
-void lora_outer(LoraCall call, Side side);
-/* The second pass of the first and the last. */
+/* Two calls of one side B, whose narrow matrices are dt and t; what is not wanted is not touched.
+ */
+void lora_dy(LoraCall dt, LoraCall db, bool wants_dt, bool wants_db);
+/* Scratch memory for sums of pieces and of spans; NULL after a failure, which has been recorded. */
+float *place_pieces(LoraCall *call);
+float *place_spans(LoraCall *call);
+/* The second passes, over pieces and over spans. */
 void lora_finish_narrow(const LoraCall &call, Side side);
 void lora_finish_outer(const LoraCall &call, Side side);
 
 /* ---- rows of clients ------------------------------------------------------------------------ */
 
+inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* Tiles of a batch: client c has the places first[c]/tile + c up to first[c+1]/tile + c, which are
  * enough for its tiles and at most one more. */
-inline int64_t lora_places(const LoraCall &call, int tile)
+inline int64_t lora_places(const LoraCall &call, int64_t tile)
 {
     return call.T / tile + call.clients;
 }

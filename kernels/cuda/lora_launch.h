@@ -1,4 +1,4 @@
-/* Which engine and tile of r a LoRA kernel is launched with. */
+/* Which engine and tile of r a LoRA kernel is launched with, and how it leaves its sums. */
 #ifndef FL_KERNELS_CUDA_LORA_LAUNCH_H
 #define FL_KERNELS_CUDA_LORA_LAUNCH_H
 
@@ -6,6 +6,16 @@
 
 namespace FL_DEVICE
 {
+
+/* out[row][col] = the block's sums, as far as there are rows and columns */
+template <class Engine, int N>
+static __device__ __forceinline__ void write_sums(float *out, const float (&sum)[N], int64_t stride,
+                                                  int64_t rows, int64_t cols)
+{
+    Engine::each_sum(sum, [&](int, int row, int col, float value) {
+        if (row < rows && col < cols) out[row * stride + col] = value;
+    });
+}
 
 template <int R_> struct TileOfR {
     enum { R = R_ };
@@ -16,11 +26,6 @@ template <class Engine> constexpr size_t tile_bytes(int cols, int rows, int othe
 {
     return (size_t)(LORA_TILE * (cols + Engine::PAD) + rows * (others + Engine::PAD)) *
            sizeof(typename Engine::Element);
-}
-
-inline int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
 }
 
 /* run(engine, tile of r): the smaller tile where r fits into it. */

@@ -11,83 +11,151 @@ namespace FL_DEVICE
 
 enum {
     LORA_THREADS = 128,
-    LORA_BLOCKS = 3 /* of a multiprocessor at least */,
     FOUR = 4,
     ROW_FOURS = LORA_TILE / FOUR /* of a wide tile's row */
 };
 
+/* Blocks of a multiprocessor at least; R: tile of r. */
+constexpr int lora_blocks(int R)
+{
+    return R <= 16 ? 4 : R <= 32 ? 3 : 2;
+}
+
 typedef float Four[FOUR];
+
+static __device__ __forceinline__ int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Four neighbouring elements as they lie in memory, by how they can be read: all at once, from a
+ * boundary of their size, or one by one, `there` of them.  BATCH: reads of a thread that are under
+ * way before the first is used. */
 struct alignas(16) FourFloats {
+    enum { BATCH = 4 };
     float x[FOUR];
+    static __device__ __forceinline__ FourFloats read(const Rows &from, int64_t t, int64_t c,
+                                                      int64_t)
+    {
+        auto *data = static_cast<const float *>(from.data) + t * from.stride + c;
+        return *reinterpret_cast<const FourFloats *>(data);
+    }
+    __device__ __forceinline__ float element(int e) const
+    {
+        return x[e];
+    }
 };
 struct alignas(8) FourNarrow {
+    enum { BATCH = 8 };
     __nv_bfloat16 x[FOUR];
+    static __device__ __forceinline__ FourNarrow read(const Rows &from, int64_t t, int64_t c,
+                                                      int64_t)
+    {
+        auto *data = static_cast<const __nv_bfloat16 *>(from.data) + t * from.stride + c;
+        return *reinterpret_cast<const FourNarrow *>(data);
+    }
+    __device__ __forceinline__ float element(int e) const
+    {
+        return __bfloat162float(x[e]);
+    }
+};
+struct FourSingle {
+    enum { BATCH = 1 };
+    float x[FOUR];
+    static __device__ __forceinline__ FourSingle read(const Rows &from, int64_t t, int64_t c,
+                                                      int64_t there)
+    {
+        FourSingle all;
+        FL_UNROLLED (e, FOUR)
+            all.x[e] = e < there ? read_row(from, t, c + e) : 0.0f;
+        return all;
+    }
+    __device__ __forceinline__ float element(int e) const
+    {
+        return x[e];
+    }
 };
 
-/* Elements (t, c) .. (t, c+3), of which `there` exist; zeros for the others. */
-static __device__ __forceinline__ void read_four(Four &out, const Rows &x, int64_t t, int64_t c,
-                                                 int64_t there)
-{
-    int64_t at = t * x.stride + c;
-    auto *wide = static_cast<const float *>(x.data) + at;
-    auto *narrow = static_cast<const __nv_bfloat16 *>(x.data) + at;
-    if (there >= FOUR && !x.is_bf16 && (uintptr_t)wide % 16 == 0) {
-        FourFloats all = *reinterpret_cast<const FourFloats *>(wide);
-        FL_UNROLLED (e, FOUR)
-            out[e] = all.x[e];
-    } else if (there >= FOUR && x.is_bf16 && (uintptr_t)narrow % 8 == 0) {
-        FourNarrow all = *reinterpret_cast<const FourNarrow *>(narrow);
-        FL_UNROLLED (e, FOUR)
-            out[e] = __bfloat162float(all.x[e]);
-    } else {
-        FL_UNROLLED (e, FOUR)
-            out[e] = e < there ? read_row(x, t, c + e) : 0.0f;
-    }
-}
-
-/* x += add */
-static __device__ __forceinline__ void add_four(const Rows &x, int64_t t, int64_t c, int64_t there,
-                                                const Four &add)
-{
-    Four old;
-    read_four(old, x, t, c, there);
-    auto *wide = static_cast<float *>(x.data) + t * x.stride + c;
-    auto *narrow = static_cast<__nv_bfloat16 *>(x.data) + t * x.stride + c;
-    if (there >= FOUR && !x.is_bf16 && (uintptr_t)wide % 16 == 0) {
-        FourFloats all;
-        FL_UNROLLED (e, FOUR)
-            all.x[e] = old[e] + add[e];
-        *reinterpret_cast<FourFloats *>(wide) = all;
-    } else if (there >= FOUR && x.is_bf16 && (uintptr_t)narrow % 8 == 0) {
-        FourNarrow all;
-        FL_UNROLLED (e, FOUR)
-            all.x[e] = __float2bfloat16(old[e] + add[e]);
-        *reinterpret_cast<FourNarrow *>(narrow) = all;
-    } else {
-        FL_UNROLLED (e, FOUR)
-            if (e < there) write_row(x, t, c + e, old[e] + add[e]);
-    }
-}
-
 /* A tile of a matrix: rows row .. row+rows-1 and columns col .. col+cols-1 exist, as far as the
- * tile reaches. */
+ * tile reaches; col is a multiple of four. */
 struct Window {
     int64_t row, rows, col, cols;
 };
+
+/* Groups of four elements of the window lie on boundaries of their size and end with it. */
+static __device__ __forceinline__ bool has_fours(const Rows &x, const Window &at)
+{
+    return at.cols % FOUR == 0 && x.stride % FOUR == 0 &&
+           (uintptr_t)x.data % (x.is_bf16 ? sizeof(FourNarrow) : sizeof(FourFloats)) == 0;
+}
+
+template <class Raw, int ROWS, int COLS, int CUT, class Use>
+static __device__ __forceinline__ void read_fours(const Rows &from, const Window &at,
+                                                  const Use &use)
+{
+    constexpr int fours = COLS / FOUR, step = LORA_THREADS / fours, all = ROWS / step;
+    constexpr int batch = all < Raw::BATCH / CUT ? all : (Raw::BATCH + CUT - 1) / CUT;
+    static_assert(LORA_THREADS % fours == 0 && all % batch == 0, "whole batches");
+    int first = (int)threadIdx.x / fours, col = (int)threadIdx.x % fours * FOUR;
+    int rows = col < at.cols ? (int)least(ROWS, at.rows) : 0; // that this thread reads
+    FL_LOOP
+    for (int row = first; row < ROWS; row += batch * step) {
+        Raw raw[batch] = {};
+        FL_UNROLLED (k, batch)
+            if (row + k * step < rows)
+                raw[k] = Raw::read(from, at.row + row + k * step, at.col + col, at.cols - col);
+        FL_UNROLLED (k, batch) {
+            Four x;
+            FL_UNROLLED (e, FOUR)
+                x[e] = raw[k].element(e);
+            use(row + k * step, col, x);
+        }
+    }
+}
+
+/* use(row, col, x) for the elements (row, col) .. (row, col+3) of a tile [ROWS][COLS], zeros around
+ * the window; CUT: batches are so many times smaller, where registers are few */
+template <int ROWS, int COLS, int CUT = 1, class Use>
+static __device__ __forceinline__ void each_four(const Rows &from, const Window &at, const Use &use)
+{
+    if (!has_fours(from, at))
+        read_fours<FourSingle, ROWS, COLS, CUT>(from, at, use);
+    else if (from.is_bf16)
+        read_fours<FourNarrow, ROWS, COLS, CUT>(from, at, use);
+    else
+        read_fours<FourFloats, ROWS, COLS, CUT>(from, at, use);
+}
+
+/* The first `there` of them. */
+static __device__ __forceinline__ void write_four(const Rows &x, int64_t t, int64_t c,
+                                                  int64_t there, const Four &values)
+{
+    auto *wide = static_cast<float *>(x.data) + t * x.stride + c;
+    auto *narrow = static_cast<__nv_bfloat16 *>(x.data) + t * x.stride + c;
+    if (there >= FOUR && !x.is_bf16 && (uintptr_t)wide % sizeof(FourFloats) == 0) {
+        FourFloats all;
+        FL_UNROLLED (e, FOUR)
+            all.x[e] = values[e];
+        *reinterpret_cast<FourFloats *>(wide) = all;
+    } else if (there >= FOUR && x.is_bf16 && (uintptr_t)narrow % sizeof(FourNarrow) == 0) {
+        FourNarrow all;
+        FL_UNROLLED (e, FOUR)
+            all.x[e] = __float2bfloat16(values[e]);
+        *reinterpret_cast<FourNarrow *>(narrow) = all;
+    } else {
+        FL_UNROLLED (e, FOUR)
+            if (e < there) write_row(x, t, c + e, values[e]);
+    }
+}
 
 /* tile[ROWS][COLS + PAD] = the window, zeros around it */
 template <class Engine, int ROWS, int COLS>
 static __device__ void fill_tile(const fl_shared<typename Engine::Element> &tile, const Rows &from,
                                  const Window &at)
 {
-    constexpr int fours = COLS / FOUR;
-    for (int i = (int)threadIdx.x; i < ROWS * fours; i += LORA_THREADS) {
-        int row = i / fours, col = i % fours * FOUR;
-        Four x = {0, 0, 0, 0};
-        if (row < at.rows && col < at.cols)
-            read_four(x, from, at.row + row, at.col + col, at.cols - col);
+    each_four<ROWS, COLS>(from, at, [&](int row, int col, Four &x) {
         Engine::put(tile, row * (COLS + Engine::PAD) + col, x);
-    }
+    });
 }
 
 /* ---- wide tiles ----------------------------------------------------------------------------- */
@@ -124,18 +192,16 @@ static __device__ void fill_wide(const fl_shared<typename Engine::Element> &tile
                                  int64_t first, int64_t end, int64_t col)
 {
     const fl_rng *rng = stream_of<SIDE>(call, part, at.client);
-    for (int i = (int)threadIdx.x; i < LORA_TILE * ROW_FOURS; i += LORA_THREADS) {
-        int row = i / ROW_FOURS, c = i % ROW_FOURS * FOUR;
-        Four x = {0, 0, 0, 0};
-        if (first + row < end && col + c < part.width)
-            read_four(x, part.wide, at.start + first + row, col + c, part.width - col - c);
-        if (rng) {
-            unsigned kept = kept_bits(*rng, (first + row) * part.width + col + c, call.dropout);
-            FL_UNROLLED (e, FOUR)
-                x[e] = kept >> e & 1 ? x[e] * call.kept : 0.0f;
-        }
-        Engine::put(tile, row * (LORA_TILE + Engine::PAD) + c, x);
-    }
+    Window window = {at.start + first, end - first, col, part.width - col};
+    each_four<LORA_TILE, LORA_TILE, SIDE == SIDE_A ? 2 : 1>(
+        part.wide, window, [&](int row, int c, Four &x) {
+            if (rng) {
+                unsigned kept = kept_bits(*rng, (first + row) * part.width + col + c, call.dropout);
+                FL_UNROLLED (e, FOUR)
+                    x[e] = kept >> e & 1 ? x[e] * call.kept : 0.0f;
+            }
+            Engine::put(tile, row * (LORA_TILE + Engine::PAD) + c, x);
+        });
 }
 
 /* The client's factor of a part, as rows. */
@@ -157,11 +223,6 @@ static __device__ __forceinline__ PartRange parts_of_block(const LoraCall &call)
     int number = (int)blockIdx.z;
     if (SIDE == SIDE_A) return {0, call.count, number};
     return {number % call.count, number % call.count + 1, number / call.count};
-}
-
-static __device__ __forceinline__ int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* Parts of a block: one on the side of B, all on that of A. */

@@ -20,18 +20,17 @@ static __device__ void fill_mask(const fl_shared<unsigned char> &mask, const Lor
 /* wide += the tile of sums */
 static __device__ void add_tile(const Rows &wide, const fl_shared<float> &stage, const Window &at)
 {
-    for (int i = (int)threadIdx.x; i < LORA_TILE * ROW_FOURS; i += LORA_THREADS) {
-        int row = i / ROW_FOURS, col = i % ROW_FOURS * FOUR;
-        if (row >= at.rows || col >= at.cols) continue;
-        Four x;
+    each_four<LORA_TILE, LORA_TILE>(wide, at, [&](int row, int col, Four &x) {
+        if (row >= at.rows || col >= at.cols) return;
         FL_UNROLLED (e, FOUR)
-            x[e] = stage[row * STAGE_COLS + col + e];
-        add_four(wide, at.row + row, at.col + col, at.cols - col, x);
-    }
+            x[e] += stage[row * STAGE_COLS + col + e];
+        write_four(wide, at.row + row, at.col + col, at.cols - col, x);
+    });
 }
 
 template <class Engine, int R, Side SIDE>
-static __global__ void __launch_bounds__(LORA_THREADS, LORA_BLOCKS) lora_wide_kernel(LoraCall call)
+static __global__ void __launch_bounds__(LORA_THREADS, lora_blocks(R))
+    lora_wide_kernel(LoraCall call)
 {
     constexpr int FACTOR_ROWS = SIDE == SIDE_A ? R : LORA_TILE;
     constexpr int FACTOR_COLS = SIDE == SIDE_A ? LORA_TILE : R;

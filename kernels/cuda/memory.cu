@@ -84,8 +84,8 @@ void op_release(void *data)
 
 /* Beside the code that takes it, in the order of scratch_use. */
 static size_t (*const scratch_most[NUM_SCRATCH])(const fl_scratch_need *need) = {
-    weight_scratch, operand_scratch, operand_scratch, product_scratch,
-    parts_scratch,  narrow_scratch,  sums_scratch,    library_scratch};
+    weight_scratch, operand_scratch, operand_scratch, product_scratch, parts_scratch,
+    spans_scratch,  narrow_scratch,  sums_scratch,    library_scratch};
 
 static bool resize_scratch(scratch_use use, size_t bytes)
 {

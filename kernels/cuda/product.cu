@@ -125,10 +125,12 @@ void multiply(const Matrix &a, const Matrix &b, const Extent &size, float alpha,
     finish(to, sum, size.M, size.N);
 }
 
-/* A bias is added to bf16 in a pass of its own. */
+/* A bias is added to bf16 in a pass of its own, and so is the last part of a dx. */
 size_t product_scratch(const fl_scratch_need *need)
 {
-    return compute == FL_F32 ? 0 : (size_t)(need->tokens * need->biased) * sizeof(float);
+    int64_t width = need->biased;
+    if (may_be_cut(need) && need->longest_row > width) width = need->longest_row;
+    return compute == FL_F32 ? 0 : (size_t)(need->tokens * width) * sizeof(float);
 }
 
 void op_gemm(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,

@@ -32,6 +32,9 @@ void fl_emu_set_memory(size_t bytes);
 /* How many graphs have been launched. */
 uint64_t fl_emu_graph_launches(void);
 
+/* How many products the emulated library has made with algorithm 0 or 1. */
+uint64_t fl_emu_products(int algorithm);
+
 /* Makes device memory readable and writable for host code that stands for a library of the device;
  * calls nest. */
 void fl_emu_memory_open(void);

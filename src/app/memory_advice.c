@@ -9,6 +9,19 @@ typedef struct remedy {
     fl_status (*say)(fl_buf *out, const fl_memory_input *in); /* the key with the value reached */
 } remedy;
 
+static bool less_expanded(fl_memory_input *in)
+{
+    if (!in->expanded) return false;
+    in->expanded = false;
+    return true;
+}
+
+static fl_status say_expanded(fl_buf *out, const fl_memory_input *in)
+{
+    (void)in;
+    return fl_buf_add_text(out, "expand_base = no");
+}
+
 static bool less_clients(fl_memory_input *in)
 {
     if (in->clients <= 1) return false;
@@ -115,10 +128,9 @@ static fl_status say_ranks(fl_buf *out, const fl_memory_input *in)
 
 /* In the order in which they cost the user something. */
 static const remedy remedies[] = {
-    {less_clients, say_clients}, {less_activations, say_activations},
-    {less_batch, say_batch},     {less_int8, say_format},
-    {less_nf4, say_format},      {less_sequence, say_sequence},
-    {less_lora, say_lora},       {less_ranks, say_ranks},
+    {less_expanded, say_expanded}, {less_clients, say_clients}, {less_activations, say_activations},
+    {less_batch, say_batch},       {less_int8, say_format},     {less_nf4, say_format},
+    {less_sequence, say_sequence}, {less_lora, say_lora},       {less_ranks, say_ranks},
 };
 enum { NUM_REMEDIES = sizeof remedies / sizeof remedies[0] };
 

@@ -36,8 +36,8 @@ static fl_status plan_trainer(fl_memory_plan *out, const fl_memory_input *in, in
     out->workspace = plan.decoder.workspace;
     out->loss = plan.decoder.loss;
     out->round += plan.host;
-    out->scratch = fl_decoder_scratch_need(in->model, &in->sizes, in->format, in->ops, &in->lora,
-                                           &plan.limits);
+    out->scratch = fl_decoder_scratch_need(in->model, &in->sizes, in->format, in->expanded, in->ops,
+                                           &in->lora, &plan.limits);
     out->kernels = in->ops->scratch_bytes ? in->ops->scratch_bytes(&out->scratch) : 0;
     if (out->cache) /* and the positions beside it */
         out->cache += 2 * (uint64_t)plan.limits.max_tokens * sizeof(int32_t);
@@ -104,9 +104,11 @@ static void plan_base(fl_memory_plan *out, const fl_memory_input *in, int64_t ex
 {
     int64_t answered = in->longest_prompt + in->eval->max_new_tokens;
     int64_t longest = in->eval_items && answered > example ? answered : example;
-    fl_model_plan base = fl_model_plan_for(in->model, &in->sizes, longest, in->format);
+    fl_model_plan base =
+        fl_model_plan_for(in->model, &in->sizes, longest, in->format, in->expanded);
     out->mapped = base.mapped;
     out->base = base.own;
+    out->staged = base.staged;
     if (in->eval_items == 0) return;
     int64_t batch = min64(in->eval->eval_batch, in->train.batch_size);
     out->cache = fl_generator_plan_bytes(in->model, in->ops, batch, answered);
@@ -121,10 +123,11 @@ static void plan_device(fl_memory_plan *out, const fl_memory_input *in)
     out->copies = in->ops->host_bytes;
 }
 
+/* What is staged is released before the rest is taken. */
 static uint64_t where_it_computes(const fl_memory_plan *p)
 {
-    return p->base + p->adapter + p->side + p->layers + p->workspace + p->loss + p->cache +
-           p->kernels;
+    uint64_t rest = p->adapter + p->side + p->layers + p->workspace + p->loss + p->cache;
+    return p->base + p->kernels + (rest > p->staged ? rest : p->staged);
 }
 
 fl_status fl_memory_plan_make(fl_memory_plan *out, const fl_memory_input *in)
@@ -169,6 +172,7 @@ typedef struct plan_line {
 
 static const plan_line lines[] = {
     LINE(base, "base, of its own"),
+    LINE(staged, "packed, while the base is read"),
     LINE(adapter, "adapter, gradients, moments"),
     LINE(side, "change of the base, at most"),
     LINE(layers, "activations kept per layer"),

@@ -15,6 +15,7 @@ typedef struct fl_memory_input {
     const fl_model_config *model;
     fl_model_sizes sizes;
     fl_format format; /* asked for */
+    bool expanded;    /* the base, see fl_model_open_as */
     fl_lora_config lora;
     fl_train_config train;
     const fl_eval_config *eval;
@@ -37,7 +38,8 @@ typedef struct fl_memory_input {
 typedef struct fl_memory_plan {
     uint64_t mapped; /* pages of the weight files: once per node */
     /* of one training rank, where it computes */
-    uint64_t base;      /* norms, tables, linears quantised at load; on a device the weights too */
+    uint64_t base;      /* norms, tables, linears quantised at load; on a device all weights */
+    uint64_t staged;    /* of an expanded base while it is read, before the rest is there */
     uint64_t adapter;   /* weights, gradients, moments, the algorithm's client side */
     uint64_t side;      /* what the base has moved by, at the end of the run */
     uint64_t layers;    /* activations kept for the backward pass */

@@ -73,10 +73,17 @@ static const fl_conf_row backend_rows[] = {
     {"compute_dtype", FL_CONF_WORD, RUN(compute_dtype), "auto", 0, 0, "auto|float32|bfloat16",
      "what matrix products multiply and activations are stored in; all else is float32; auto: "
      "bfloat16 on cuda, float32 elsewhere"},
+    {"expand_base", FL_CONF_WORD, RUN(expand_base), "auto", 0, 0, "auto|yes|no",
+     "whether a base that is not stored in bfloat16 (int8, NF4, float16, float32) is widened to it "
+     "once, when it is read, instead of at every product; for a device that computes in bfloat16; "
+     "auto: where all devices of the run have the memory; products see the same values"},
     {"device_sums", FL_CONF_WORD, RUN(device_sums), "auto", 0, 0, FL_DEVICE_SUMS_WORDS,
      "how updates of several devices are added: nccl, from device to device, or mpi, through the "
      "hosts; auto: nccl where every rank that trains has a device of its own; the numbers are the "
      "same"},
+    {"gemm_plans", FL_CONF_STRING, RUN(gemm_plans), "", 0, 0, NULL,
+     "file of algorithms for cuda's products that --tune has made on such a device; it changes the "
+     "last bits; empty: the library's own choice"},
     {"threads", FL_CONF_INT, RUN(threads), "1", 1, 256, NULL,
      "threads of each rank; results do not depend on it"},
     {"clients_per_pass", FL_CONF_INT, RUN(clients_per_pass), "1", 1, 1024, NULL,

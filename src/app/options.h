@@ -23,7 +23,8 @@ typedef struct fl_lora_options {
 } fl_lora_options;
 
 typedef struct fl_run_options {
-    const char *backend, *compute_dtype, *device_sums, *output_dir, *log_level;
+    const char *backend, *compute_dtype, *expand_base, *device_sums, *gemm_plans;
+    const char *output_dir, *log_level;
     int64_t threads, clients_per_pass;
     double memory_limit, device_memory_limit; /* GB; 0: what is there */
 } fl_run_options;

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* The file's text, the same on all ranks. */
-static fl_status share_text(fl_buf *text, fl_transport *transport, const char *path)
+fl_status fl_share_text(fl_buf *text, fl_transport *transport, const char *path)
 {
     bool root = fl_transport_rank(transport) == 0;
     FL_TRY(fl_agree(transport, root ? fl_file_read(text, path, FL_MAX_CONFIG) : FL_OK));
@@ -26,7 +25,7 @@ fl_status fl_options_load(fl_options *out, fl_transport *transport, const char *
                           char *const *argv)
 {
     fl_buf text = {0};
-    fl_status status = share_text(&text, transport, path);
+    fl_status status = fl_share_text(&text, transport, path);
     if (status == FL_OK)
         status = fl_agree(transport, fl_options_parse(out, path, &text, argc, argv));
     fl_buf_fini(&text);

@@ -18,6 +18,8 @@ typedef struct fl_run {
     fl_device_sum *devices; /* NULL: sums go through the transport */
     int num_devices;        /* that the training ranks of this node have; 0: none */
     uint64_t device_free;   /* bytes, of the one that has least; UINT64_MAX: none */
+    uint64_t device_share;  /* of a rank of the run, see fl_device_share */
+    int device_sharers;     /* likewise */
 
     fl_run_data data;
     uint64_t *weight; /* [num_clients] records */
@@ -93,10 +95,17 @@ fl_status fl_run_save_adapter(const fl_run *run, const char *dir, const fl_param
 /* Makes the memory plan.  Errors: FL_ERR_USAGE when it does not fit, and those of reading the
  * headers of the base. */
 fl_status fl_run_plan(fl_run *run);
+/* Products round to bf16, and the base is stored in something else. */
+bool fl_run_base_is_wide(const fl_run *run);
 /* Finds out about the devices of this node, before any of their memory is taken.  Collective. */
 fl_status fl_run_devices(fl_run *run);
 /* Takes what the plan says of this rank's device. */
 fl_status fl_run_reserve(const fl_run *run);
+/* Every rank that trains gets the text of gemm_plans.  Collective.  After the backend is open. */
+fl_status fl_run_read_plans(fl_run *run);
+/* Times algorithms for the products of all sizes of a pass, largest first, until it has taken long
+ * enough, and writes the file for gemm_plans.  On one rank; the run cannot train afterwards. */
+fl_status fl_run_tune(fl_run *run, const char *path);
 /* Tokens that the workspace must hold for each example of a micro-batch. */
 int64_t fl_run_longest_example(const fl_run *run);
 

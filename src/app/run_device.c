@@ -27,6 +27,22 @@ int fl_devices_of_node(const fl_device_report *all, int size, int node, uint64_t
     return devices;
 }
 
+uint64_t fl_device_share(const fl_device_report *all, int size, int *sharers)
+{
+    uint64_t share = UINT64_MAX, free;
+    *sharers = 0;
+    for (int first = 0; first < size; first++) {
+        if (all[first].node != first) continue;
+        int hosts = 0, devices = fl_devices_of_node(all, size, first, &free);
+        for (int rank = first; rank < size && devices > 0; rank++)
+            hosts += all[rank].node == first && all[rank].shows;
+        int most = devices > 0 ? (hosts + devices - 1) / devices : 0;
+        if (most > 0 && free / (uint64_t)most < share) share = free / (uint64_t)most;
+        if (most > *sharers) *sharers = most;
+    }
+    return share;
+}
+
 fl_status fl_run_devices(fl_run *run)
 {
     fl_transport *t = run->transport;
@@ -40,8 +56,10 @@ fl_status fl_run_devices(fl_run *run)
     status = fl_agree(t, status);
     if (status == FL_OK) status = fl_transport_gather(t, 0, &mine, sizeof mine, all);
     if (status == FL_OK) status = fl_transport_bcast(t, 0, all, (size_t)size * sizeof *all);
-    if (status == FL_OK)
+    if (status == FL_OK) {
         run->num_devices = fl_devices_of_node(all, size, mine.node, &run->device_free);
+        run->device_share = fl_device_share(all, size, &run->device_sharers);
+    }
     fl_free(all);
     return status;
 }

@@ -17,4 +17,9 @@ typedef struct fl_device_report {
  * UINT64_MAX when there is none. */
 int fl_devices_of_node(const fl_device_report *all, int size, int node, uint64_t *free);
 
+/* The smallest share of a device's free bytes that a rank of the run has, where each of a node's
+ * ranks has the same of each of its devices; *sharers = ranks of the device that has most.
+ * UINT64_MAX and 0 without devices.  The same on every rank. */
+uint64_t fl_device_share(const fl_device_report *all, int size, int *sharers);
+
 #endif

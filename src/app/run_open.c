@@ -100,7 +100,7 @@ static fl_status open_model(fl_run *run)
     fl_options *o = &run->options;
     FL_TRY(fl_run_reserve(run));
     FL_TRY(fl_model_open_as(&run->model, o->data.model_name_or_path, run->ops, run->longest,
-                            run->format));
+                            run->format, run->memory_input.expanded));
     fl_trainer_limits limits = {.longest = fl_run_longest_example(run),
                                 .most_examples = run->most_examples,
                                 .clients = run->clients_at_once};
@@ -195,6 +195,7 @@ fl_status fl_run_open(fl_run *run)
     int size = fl_transport_size(run->transport), rank = fl_transport_rank(run->transport);
     run->hosts_clients = size == 1 || rank > 0;
     FL_TRY(fl_agree(run->transport, open_backend(run)));
+    FL_TRY(fl_run_read_plans(run));
     FL_TRY(fl_agree(run->transport, fl_run_devices(run)));
     FL_TRY(fl_agree(run->transport, open_all(run)));
     FL_TRY(open_devices(run));
@@ -238,6 +239,12 @@ static const char *base_words(const fl_run *run)
     return names[stored == FL_STORED ? asked : stored];
 }
 
+static const char *expanded_words(const fl_run *run)
+{
+    if (!fl_run_base_is_wide(run)) return "";
+    return run->memory_input.expanded ? ", expanded to bfloat16" : ", widened at every product";
+}
+
 void fl_run_describe(const fl_run *run, bool all)
 {
     const fl_options *o = &run->options;
@@ -245,9 +252,10 @@ void fl_run_describe(const fl_run *run, bool all)
     int64_t parameters = run->memory_input.sizes.parameters;
     int size = fl_transport_size(run->transport);
     const fl_train_data data = fl_run_data_train(&run->data, run->ops);
-    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s", o->data.model_name_or_path,
-            (long long)run->model_config.num_layers, (double)parameters / 1e6,
-            (double)(plan->mapped + plan->base) / 1e6, base_words(run));
+    FL_INFO("model     %s: %lld layers, %.2f M parameters, %.1f MB %s%s",
+            o->data.model_name_or_path, (long long)run->model_config.num_layers,
+            (double)parameters / 1e6, (double)(plan->mapped + plan->base) / 1e6, base_words(run),
+            expanded_words(run));
     FL_INFO("data      %s: %zu records (%s), longest %lld tokens, %zu of %zu tokens count",
             o->data.dataset_name, run->data.dataset->count, run->data.dataset->kind,
             (long long)run->data.objective->positions(&data),

@@ -4,6 +4,8 @@
 #include "base/machine.h"
 #include "fed/placement.h"
 
+#include <string.h>
+
 /* The longest sequence that training or an answer can reach. */
 static int64_t longest_sequence(const fl_run *run)
 {
@@ -112,6 +114,41 @@ static fl_memory_limits limits_of(const fl_run *run)
     return limits;
 }
 
+bool fl_run_base_is_wide(const fl_run *run)
+{
+    const fl_model_sizes *sizes = &run->memory_input.sizes;
+    bool quantised = run->format != FL_STORED || run->model_config.stored != FL_STORED;
+    return fl_model_can_expand(run->ops) && (quantised || sizes->stored != FL_BF16);
+}
+
+/* Of any device of the run, so that all ranks choose alike: sums over many rows of a matrix that is
+ * widened piece by piece may differ in the last bits. */
+static bool fits_all_devices(const fl_run *run)
+{
+    double limit = run->options.run.device_memory_limit;
+    uint64_t share = run->device_share;
+    if (limit > 0 && run->device_sharers > 0)
+        share = bytes_of(limit) / (uint64_t)run->device_sharers;
+    return run->memory_plan.device <= share;
+}
+
+/* The plan, with an expanded base or without. */
+static fl_status choose_base(fl_run *run)
+{
+    const char *word = run->options.run.expand_base;
+    fl_memory_input *in = &run->memory_input;
+    bool insists = strcmp(word, "yes") == 0;
+    FL_CHECK(!insists || fl_model_can_expand(run->ops) || !run->hosts_clients, FL_ERR_USAGE,
+             "expand_base = \"yes\" is for a device that computes in bfloat16; this is the %s "
+             "backend in %s",
+             run->ops->name, fl_dtype_name(run->ops->act_dtype()));
+    in->expanded = strcmp(word, "no") != 0 && fl_run_base_is_wide(run);
+    FL_TRY(fl_memory_plan_make(&run->memory_plan, in));
+    if (!in->expanded || insists || fits_all_devices(run)) return FL_OK;
+    in->expanded = false;
+    return fl_memory_plan_make(&run->memory_plan, in);
+}
+
 fl_status fl_run_plan(fl_run *run)
 {
     const fl_options *o = &run->options;
@@ -122,7 +159,7 @@ fl_status fl_run_plan(fl_run *run)
     run->memory_input = memory_input(run);
     FL_TRY(fl_model_measure(&run->memory_input.sizes, o->data.model_name_or_path, run->longest,
                             run->format));
-    FL_TRY(fl_memory_plan_make(&run->memory_plan, &run->memory_input));
+    FL_TRY(choose_base(run));
     fl_memory_limits limits = limits_of(run);
     return fl_memory_plan_check(&run->memory_plan, &run->memory_input, &limits);
 }

@@ -78,7 +78,7 @@ fl_status fl_session_open(fl_session *s, const fl_generate_options *options, con
     fl_backend_set_threads((int)options->threads);
     fl_format format;
     FL_TRY(fl_format_choose(&format, options->load_in_8bit, options->load_in_4bit));
-    FL_TRY(fl_model_open_as(&s->model, model_dir, ops, 0, format));
+    FL_TRY(fl_model_open_as(&s->model, model_dir, ops, 0, format, false));
     FL_TRY(fl_tokenizer_open(&s->tokenizer, model_dir));
     FL_TRY(open_format(s, model_dir));
     FL_TRY(settle(s, model_dir));

@@ -19,6 +19,8 @@ static const char usage[] =
     "  --help             this text and all keys\n"
     "  --help-markdown    the keys as the page docs/config.md\n"
     "  --version          version and what it was built with\n"
+    "  --tune FILE        time the algorithms of cuda's products, write the file for gemm_plans, "
+    "stop\n"
     "  --check            check config, data and model, print the plan, stop\n"
     "  --fresh            start over: remove the run that output_dir holds\n"
     "\n"
@@ -36,6 +38,7 @@ static const fl_program program = {.name = "fedllm_mpi",
 typedef struct invocation {
     fl_command command;
     bool fresh;
+    const char *tune; /* file; NULL: train */
 } invocation;
 
 /* Collective: files of the run, the rounds, the report. */
@@ -58,7 +61,9 @@ static fl_status run_all(fl_run *run, const invocation *in)
     FL_TRY(fl_options_load(&run->options, run->transport, in->command.words[0], in->command.argc,
                            in->command.argv));
     fl_log_init(rank, fl_log_level_of(run->options.run.log_level));
+    if (in->tune) run->options.run.gemm_plans = ""; /* it is about to be written */
     FL_TRY(fl_run_open(run));
+    if (in->tune) return fl_run_tune(run, in->tune);
     if (!in->command.check) return train(run, in->fresh);
     fl_run_describe(run, true);
     FL_INFO("everything is in order; nothing was trained (--check)");
@@ -100,7 +105,8 @@ int fl_program_train(int argc, char **argv)
     in.command = fl_command_parse(argc, argv, 1, &(fl_flag){"--fresh", &in.fresh}, 1);
     if (fl_program_answers(&program, &in.command, 1, &exit_code)) return exit_code;
     fl_transport *transport;
-    fl_status status = fl_transport_open(&transport, "mpi");
+    fl_status status = fl_args_take(&in.command.argc, in.command.argv, "--tune", &in.tune);
+    if (status == FL_OK) status = fl_transport_open(&transport, "mpi");
     if (status != FL_OK) {
         fl_program_complain(&program, NULL);
         return fl_status_exit_code(status);

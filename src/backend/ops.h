@@ -21,11 +21,13 @@
 
 #include "backend/device.h"
 #include "backend/types.h"
+#include "base/buf.h"
 #include "base/rng.h"
 
 typedef struct fl_linears fl_linears; /* backend/linears.h */
 
-/* What libraries beside the backend need to work on its memory.  After `open`. */
+/* What libraries beside the backend need to work on its memory, and what its own library is told.
+ * After `open`. */
 typedef struct fl_device_ops {
     bool emulated; /* no library of a device can reach its memory */
     /* The name under which this machine has the device: two ranks of a machine that read the same
@@ -37,6 +39,14 @@ typedef struct fl_device_ops {
     /* Host memory that copies are fastest with.  Errors: FL_ERR_MEMORY. */
     fl_status (*alloc_host)(void *out, size_t bytes);
     void (*release_host)(void *data); /* accepts NULL */
+
+    /* Algorithms of products as a text.  They change bits: all ranks read the same.  After `open`,
+     * before any product.  Errors: FL_ERR_INPUT, also for another device's or library's. */
+    fl_status (*read_plans)(const char *path, const fl_buf *text);
+    /* From now on every product that is met for the first time is timed with several algorithms.
+     * What it leaves may be wrong: for passes that nobody reads. */
+    void (*start_tuning)(void);
+    fl_status (*write_plans)(fl_buf *out); /* appends the text */
 } fl_device_ops;
 
 typedef struct fl_backend_ops {
@@ -127,6 +137,9 @@ typedef struct fl_backend_ops {
     void (*linear_fwd)(fl_act y, fl_act x, const fl_weight *w, int64_t T, fl_act add);
     /* dx[T,cols] = dy[T,rows] W (+ dx when accumulate). */
     void (*linear_bwd)(fl_act dx, fl_act dy, const fl_weight *w, int64_t T, bool accumulate);
+    /* out[rows,cols] in bf16 = w, each value as products in BF16 take it: as its format defines it,
+     * rounded to the nearest, ties to even.  overwrite */
+    void (*widen)(void *out, const fl_weight *w);
     /* General product, row-major: C[M,N] = alpha * op(A) op(B) + beta * C, where op(A) is
      * [M,K]: A is stored [M,K] (trans_a false) or [K,M] (true); B is [K,N] or [N,K]. */
     void (*gemm)(fl_act c, fl_act a, fl_act b, int64_t M, int64_t N, int64_t K, bool trans_a,

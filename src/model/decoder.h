@@ -66,9 +66,9 @@ typedef struct fl_decoder_plan {
 fl_status fl_decoder_plan_for(fl_decoder_plan *out, const fl_model_config *config,
                               const fl_backend_ops *ops, const fl_lora_config *lora,
                               const fl_decoder_limits *limits);
-/* Its largest calls, on a base in that format, and of an optimiser for its adapter. */
+/* Its largest calls, on a base in that format or expanded, and of an optimiser for its adapter. */
 fl_scratch_need fl_decoder_scratch_need(const fl_model_config *config, const fl_model_sizes *sizes,
-                                        fl_format format, const fl_backend_ops *ops,
+                                        fl_format format, bool expanded, const fl_backend_ops *ops,
                                         const fl_lora_config *lora,
                                         const fl_decoder_limits *limits);
 size_t fl_decoder_plan_total(const fl_decoder_plan *plan); /* of the block */

@@ -38,15 +38,30 @@ fl_status fl_model_get_tensor(const fl_model *model, const char *name, int ndim,
     return FL_OK;
 }
 
-static fl_status get_matrix(fl_model *model, const char *name, int64_t rows, int64_t cols,
-                            fl_weight *out)
+/* As the file has it. */
+static fl_status find_matrix(fl_model *model, const char *name, int64_t rows, int64_t cols,
+                             fl_weight *out)
 {
     const fl_tensor *tensor;
     FL_TRY(fl_model_get_tensor(model, name, 2, (const int64_t[]){rows, cols}, &tensor));
     *out = (fl_weight){.data = tensor->data, .dtype = tensor->dtype, .rows = rows, .cols = cols};
-    size_t bytes = (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
-    model->weight_bytes += bytes;
-    return fl_model_make_resident(model, &out->data, bytes);
+    model->weight_bytes += (size_t)(rows * cols) * fl_dtype_size(tensor->dtype);
+    return FL_OK;
+}
+
+static fl_status keep_matrix(fl_model *model, fl_weight *w)
+{
+    return fl_model_make_resident(model, &w->data,
+                                  (size_t)(w->rows * w->cols) * fl_dtype_size(w->dtype));
+}
+
+/* One that products read. */
+static fl_status get_matrix(fl_model *model, const char *name, int64_t rows, int64_t cols,
+                            fl_weight *out)
+{
+    FL_TRY(find_matrix(model, name, rows, cols, out));
+    bool expands = model->expanded && out->dtype != FL_BF16;
+    return expands ? fl_model_expand_plain(model, out) : keep_matrix(model, out);
 }
 
 /* Norm weights and biases are small: widened to fp32 into the model's block. */
@@ -104,6 +119,8 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
     bool plain = found && found->dtype != FL_U8 && found->dtype != FL_I8;
     if (model->format == FL_STORED || plain)
         FL_TRY(get_matrix(model, name, held, cols, &whole));
+    else if (model->expanded)
+        FL_TRY(fl_model_expand_quantised(model, name, held, cols, &whole));
     else
         FL_TRY(fl_model_get_quantised(model, name, held, cols, &layer->quant[holder], &whole));
     float *bias = NULL;
@@ -119,7 +136,8 @@ static fl_status load_holder(fl_model *model, int64_t index, fl_module holder)
 }
 
 /* The linears from `first` to `last` read one input: where backend memory is not the host's, one
- * block takes those that are stored as they are and alike, so that they can be multiplied as one.
+ * block takes those that are kept as they are and alike, or all in bf16, so that they can be
+ * multiplied as one.
  */
 static fl_status load_group(fl_model *model, int64_t index, fl_module first, fl_module last)
 {
@@ -136,7 +154,8 @@ static fl_status load_group(fl_model *model, int64_t index, fl_module first, fl_
         if (t) bytes += (size_t)fl_tensor_count(t) * fl_dtype_size(t->dtype);
         before = t;
     }
-    if (are_alike) FL_TRY(fl_model_begin_block(model, bytes));
+    if (model->expanded) bytes = fl_model_group_bytes(c, first, last);
+    if (are_alike || model->expanded) FL_TRY(fl_model_begin_block(model, bytes));
     for (int m = (int)first; m <= (int)last; m++)
         if ((int)c->family->linear[m].holder == m) FL_TRY(load_holder(model, index, (fl_module)m));
     fl_model_end_block(model);
@@ -167,8 +186,11 @@ static fl_status load_layer(fl_model *model, int64_t index)
 /* A folder without lm_head.weight has a tied head even where config.json does not say so. */
 static fl_status load_head(fl_model *model)
 {
-    const fl_model_config *c = &model->config;
-    if (c->tied_head || !fl_weights_has(model->files, "lm_head.weight")) {
+    fl_model_config *c = &model->config;
+    if (!fl_weights_has(model->files, "lm_head.weight")) c->tied_head = true;
+    if (c->tied_head && model->expanded && model->embedding.dtype != FL_BF16)
+        return fl_model_expand_resident(model, &model->embedding, &model->head);
+    if (c->tied_head) {
         model->head = model->embedding;
         return FL_OK;
     }
@@ -198,6 +220,7 @@ static fl_status fill_rope_tables(fl_model *model)
     model->ops->copy_in(model->cos_table, cosines, count * sizeof *cosines);
     model->ops->copy_in(model->sin_table, sines, count * sizeof *sines);
     model->block_used += 2 * count;
+    model->sample = model->block + model->block_used;
     fl_free(cosines);
     return FL_OK;
 }
@@ -214,11 +237,11 @@ int64_t fl_model_vector_count(const fl_model_config *c)
     return count;
 }
 
-/* [norms and biases of all layers, the final norm] [cos] [sin] */
+/* [norms and biases of all layers, the final norm] [cos] [sin] [sample] */
 size_t fl_model_block_floats(const fl_model_config *c, int64_t positions)
 {
     int64_t vectors = c->num_layers * fl_model_vector_count(c) + c->hidden_size;
-    return (size_t)vectors + 2 * ((size_t)positions * (size_t)c->head_dim / 2);
+    return (size_t)vectors + 2 * ((size_t)positions * (size_t)c->head_dim / 2) + FL_SAMPLE_FLOATS;
 }
 
 static fl_status allocate(fl_model *model)
@@ -227,7 +250,7 @@ static fl_status allocate(fl_model *model)
     FL_TRY(
         fl_arena_alloc(model->arena, &model->layers, (size_t)c->num_layers, sizeof *model->layers));
     size_t codes = fl_model_quant_bytes(c, model->format);
-    if (codes > 0) FL_TRY(model->ops->alloc(&model->quant_block, codes));
+    if (codes > 0 && !model->expanded) FL_TRY(model->ops->alloc(&model->quant_block, codes));
     return model->ops->alloc(&model->block,
                              fl_model_block_floats(c, model->positions) * sizeof(float));
 }
@@ -269,7 +292,8 @@ static void forget_linears(const fl_model *model)
 {
     const fl_model_config *c = &model->config;
     char name[FL_TENSOR_NAME_SIZE];
-    for (int64_t l = 0; l < c->num_layers && model->quant_block; l++)
+    bool were_made = fl_model_quant_bytes(c, model->format) > 0;
+    for (int64_t l = 0; l < c->num_layers && were_made; l++)
         for (int m = 0; m < FL_NUM_MODULES; m++) {
             if ((int)c->family->linear[m].holder != m) continue;
             fl_layer_tensor_name(name, l, c->family->linear[m].path, "weight");
@@ -284,8 +308,9 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
     FL_TRY(fl_arena_create(&model->arena));
     FL_TRY(fl_model_open_files(model, dir, positions));
     FL_TRY(allocate(model));
-    FL_TRY(get_matrix(model, "model.embed_tokens.weight", c->vocab_size, c->hidden_size,
-                      &model->embedding));
+    FL_TRY(find_matrix(model, "model.embed_tokens.weight", c->vocab_size, c->hidden_size,
+                       &model->embedding));
+    FL_TRY(keep_matrix(model, &model->embedding));
     for (int64_t l = 0; l < c->num_layers; l++)
         FL_TRY(load_layer(model, l));
     FL_TRY(get_vector(model, "model.norm.weight", c->hidden_size, c->family->norm_offset,
@@ -298,16 +323,17 @@ static fl_status load(fl_model *model, const char *dir, int64_t positions)
 fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *ops,
                         int64_t positions)
 {
-    return fl_model_open_as(out, dir, ops, positions, FL_STORED);
+    return fl_model_open_as(out, dir, ops, positions, FL_STORED, false);
 }
 
 fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
-                           int64_t positions, fl_format format)
+                           int64_t positions, fl_format format, bool expanded)
 {
     fl_model *model;
     FL_TRY(fl_alloc(&model, 1, sizeof *model));
     model->ops = ops;
     model->format = format;
+    model->expanded = expanded;
     fl_status status = load(model, dir, positions);
     if (status != FL_OK) {
         fl_model_close(model);
@@ -317,20 +343,12 @@ fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops
     return FL_OK;
 }
 
-fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit)
-{
-    FL_CHECK(!load_in_8bit || !load_in_4bit, FL_ERR_USAGE,
-             "load_in_8bit and load_in_4bit are both true: the base has one format");
-    *out = load_in_4bit ? FL_NF4 : load_in_8bit ? FL_INT8 : FL_STORED;
-    return FL_OK;
-}
-
 void fl_model_close(fl_model *model)
 {
     if (!model) return;
     model->ops->release(model->block);
     model->ops->release(model->quant_block);
-    fl_model_release_residents(model);
+    fl_model_release_residents(model, NULL);
     fl_weights_close(model->files);
     fl_arena_destroy(model->arena);
     fl_free(model);
@@ -338,5 +356,5 @@ void fl_model_close(fl_model *model)
 
 int64_t fl_model_parameter_count(const fl_model *model)
 {
-    return fl_model_parameters(&model->config, model->head.data == model->embedding.data);
+    return fl_model_parameters(&model->config, model->config.tied_head);
 }

@@ -32,7 +32,9 @@ typedef struct fl_model {
     fl_arena *arena;
     float *block;      /* backend memory of norms, biases and tables */
     size_t block_used; /* floats */
+    float *sample;     /* backend memory that fl_model_hash widens into */
     fl_format format;  /* of the layers' linears; all else is as the files have it */
+    bool expanded;     /* instead, all matrices that products read are bf16, made of that */
     char *quant_block; /* backend memory of codes and scales made at load; NULL: none */
     size_t quant_used; /* bytes */
 } fl_model;
@@ -44,9 +46,13 @@ fl_status fl_model_open(fl_model **out, const char *dir, const fl_backend_ops *o
                         int64_t positions);
 /* The same with the linears of the layers quantised while they are read, one at a time: FL_INT8 or
  * FL_NF4 (with double quantisation).  A checkpoint that bitsandbytes quantised stays what it is:
- * FL_STORED or its own format. */
+ * FL_STORED or its own format.  expanded, where fl_model_can_expand: matrices are widened to bf16
+ * when they are read and not at every use, with the same values in all products; the table of
+ * embeddings stays as it is, so a tied head that is not bf16 is a matrix of its own. */
 fl_status fl_model_open_as(fl_model **out, const char *dir, const fl_backend_ops *ops,
-                           int64_t positions, fl_format format);
+                           int64_t positions, fl_format format, bool expanded);
+/* Products round to bf16 and have memory of their own.  After set_compute. */
+bool fl_model_can_expand(const fl_backend_ops *ops);
 /* The format that the keys load_in_8bit and load_in_4bit ask for.  Errors: FL_ERR_USAGE for both.
  */
 fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit);
@@ -59,6 +65,8 @@ int64_t fl_model_parameter_count(const fl_model *model);
 typedef struct fl_model_sizes {
     size_t files;       /* bytes of all tensors that the model reads */
     size_t linears;     /* of these, the layers' linears that quantising at load would replace */
+    size_t expanded;    /* bytes of all matrices where the base is expanded, the embedding's too */
+    size_t staged;      /* of one while it is expanded, at the most */
     int64_t parameters; /* as fl_model_parameter_count */
     size_t tensors;     /* how many there are */
     fl_dtype stored;    /* of all matrices; FL_U8: they differ */
@@ -69,14 +77,17 @@ fl_status fl_model_measure(fl_model_sizes *out, const char *dir, int64_t positio
                            fl_format format);
 
 /* Bytes that fl_model_open_as would take.  mapped: of the files' pages, one copy for all ranks of a
- * node; own: of this rank (norms, biases, tables, what is quantised at load). */
+ * node; own: of this rank (norms, biases, tables, what is quantised or expanded at load); staged:
+ * on top, until it returns. */
 typedef struct fl_model_plan {
-    size_t mapped, own;
+    size_t mapped, own, staged;
 } fl_model_plan;
 fl_model_plan fl_model_plan_for(const fl_model_config *config, const fl_model_sizes *sizes,
-                                int64_t positions, fl_format format);
+                                int64_t positions, fl_format format, bool expanded);
 /* Tells bases apart: of the sizes and of samples of all matrices in the form in which they are
- * kept, so the same weights as bf16 and in NF4 are two bases. */
+ * kept, so the same weights as bf16 and in NF4 are two bases.  Where products round to bf16, of
+ * what products read in the form in which they see it: an expanded base has the hash of the same
+ * one that is not, and its numbers. */
 uint64_t fl_model_hash(const fl_model *model);
 
 #endif

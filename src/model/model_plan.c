@@ -59,6 +59,8 @@ static fl_model_sizes measure(const fl_model *model)
     for (size_t i = 0; i < fl_weights_count(model->files); i++)
         sizes.files += tensor_bytes(fl_weights_at(model->files, i));
     if (c->tied_head) sizes.files -= tensor_bytes(head);
+    const fl_tensor *table = fl_weights_find(model->files, "model.embed_tokens.weight");
+    fl_model_measure_expanded(&sizes, model, table->dtype, c->tied_head || !head);
     return sizes;
 }
 
@@ -76,11 +78,12 @@ fl_status fl_model_measure(fl_model_sizes *out, const char *dir, int64_t positio
 }
 
 fl_model_plan fl_model_plan_for(const fl_model_config *c, const fl_model_sizes *sizes,
-                                int64_t positions, fl_format format)
+                                int64_t positions, fl_format format, bool expanded)
 {
     size_t codes = fl_model_quant_bytes(c, format);
-    size_t layers = (size_t)c->num_layers * sizeof(fl_layer);
+    size_t own = (size_t)c->num_layers * sizeof(fl_layer) +
+                 fl_model_block_floats(c, positions) * sizeof(float);
+    if (expanded) return (fl_model_plan){.own = own + sizes->expanded, .staged = sizes->staged};
     return (fl_model_plan){.mapped = codes > 0 ? sizes->files - sizes->linears : sizes->files,
-                           .own = codes + layers +
-                                  fl_model_block_floats(c, positions) * sizeof(float)};
+                           .own = own + codes};
 }

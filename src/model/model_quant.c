@@ -20,6 +20,14 @@ static size_t aligned(int64_t bytes)
     return (size_t)ceil_div(bytes, ALIGNMENT) * ALIGNMENT;
 }
 
+fl_status fl_format_choose(fl_format *out, bool load_in_8bit, bool load_in_4bit)
+{
+    FL_CHECK(!load_in_8bit || !load_in_4bit, FL_ERR_USAGE,
+             "load_in_8bit and load_in_4bit are both true: the base has one format");
+    *out = load_in_4bit ? FL_NF4 : load_in_8bit ? FL_INT8 : FL_STORED;
+    return FL_OK;
+}
+
 /* Sizes in bytes of the parts of one quantised matrix. */
 typedef struct parts {
     int64_t blocks, groups; /* of 64 elements, of 256 blocks */
@@ -53,6 +61,14 @@ size_t fl_model_quant_bytes(const fl_model_config *c, fl_format format)
         bytes += p.codes + p.absmax_codes + p.floats;
     }
     return (size_t)c->num_layers * bytes;
+}
+
+size_t fl_model_packed_bytes(fl_format format, int64_t rows, int64_t cols)
+{
+    if (format == FL_STORED) return 0;
+    parts p = parts_of(format, rows, cols);
+    size_t unnested = format == FL_NF4 ? aligned(p.blocks * (int64_t)sizeof(float)) : 0;
+    return p.codes + p.absmax_codes + p.floats + unnested;
 }
 
 /* The next piece of quant_block, filled from host memory. */

@@ -35,25 +35,28 @@ void fl_model_end_block(fl_model *model)
     model->open_left = 0;
 }
 
+fl_status fl_model_take_resident(fl_model *model, void *out, size_t bytes)
+{
+    if (bytes > model->open_left) return take_memory(model, out, bytes);
+    memcpy(out, &model->open_block, sizeof model->open_block);
+    model->open_block += bytes;
+    model->open_left -= bytes;
+    return FL_OK;
+}
+
 fl_status fl_model_make_resident(fl_model *model, const void **data, size_t bytes)
 {
     if (model->ops->host_memory) return FL_OK;
-    char *copy = model->open_block;
-    if (bytes <= model->open_left) {
-        model->open_block += bytes;
-        model->open_left -= bytes;
-    } else {
-        FL_TRY(take_memory(model, &copy, bytes));
-    }
+    void *copy;
+    FL_TRY(fl_model_take_resident(model, &copy, bytes));
     model->ops->copy_in(copy, *data, bytes);
     fl_map_forget(*data, bytes);
     *data = copy;
     return model->ops->status();
 }
 
-void fl_model_release_residents(fl_model *model)
+void fl_model_release_residents(fl_model *model, const struct fl_resident *until)
 {
-    for (struct fl_resident *copy = model->residents; copy; copy = copy->next)
-        model->ops->release(copy->data);
-    model->residents = NULL;
+    for (; model->residents != until; model->residents = model->residents->next)
+        model->ops->release(model->residents->data);
 }

@@ -249,3 +249,34 @@ fl_status fl_trainer_gradient(fl_trainer *t, const fl_train_data *data, const ui
     *loss = t->loss[0];
     return FL_OK;
 }
+
+/* ---- passes for their sizes ----------------------------------------------------------------- */
+
+int64_t fl_trainer_capacity(const fl_trainer *t)
+{
+    return t->batch.max_tokens;
+}
+
+fl_status fl_trainer_rehearse(fl_trainer *t, int64_t tokens, int64_t targets)
+{
+    fl_batch *b = &t->batch;
+    int64_t longest = (b->max_tokens + b->max_sequences - 1) / b->max_sequences;
+    FL_ASSERT(tokens >= 1 && tokens <= b->max_tokens && targets >= 1 && targets <= tokens);
+    fl_batch_clear(b);
+    for (; b->T < tokens; b->T++) {
+        if (b->T % longest == 0) b->cu[b->S++] = (int32_t)b->T;
+        b->ids[b->T] = 0;
+        b->pos[b->T] = (int32_t)(b->T % longest);
+    }
+    b->cu[b->S] = (int32_t)tokens;
+    for (; b->N < targets; b->N++) {
+        b->loss_rows[b->N] = (int32_t)b->N;
+        b->targets[b->N] = 0;
+        b->weights[b->N] = 0;
+    }
+    const fl_tokens_view view = {.ids = b->ids, .pos = b->pos, .cu = b->cu, .S = b->S, .T = b->T};
+    const fl_targets_view wanted = {
+        .rows = b->loss_rows, .targets = b->targets, .weights = b->weights, .N = b->N};
+    fl_trainer_use_adapters(t, 1);
+    return fl_decoder_loss(t->decoder, &view, &wanted, NULL, t->loss, t->slots[0].grads);
+}

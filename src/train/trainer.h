@@ -43,6 +43,13 @@ const fl_objective *fl_trainer_objective(const fl_trainer *trainer);
 /* The workspace, for evaluation between clients. */
 fl_decoder *fl_trainer_decoder(fl_trainer *trainer);
 
+/* Tokens that a pass may have at the most. */
+int64_t fl_trainer_capacity(const fl_trainer *trainer);
+/* One pass of the first slot, forwards and backwards, over made-up tokens, 1 .. the capacity, of
+ * which the first `targets`, 1 .. tokens, count: for backends that choose how to make the products
+ * of each size when they meet it.  Leaves nothing of worth in the gradients. */
+fl_status fl_trainer_rehearse(fl_trainer *trainer, int64_t tokens, int64_t targets);
+
 /* The adapter of the first slot, in the order of fl_lora_create; host memory on our side. */
 void fl_trainer_set_adapter(fl_trainer *trainer, const float *weights);
 void fl_trainer_get_adapter(const fl_trainer *trainer, float *weights);

@@ -237,7 +237,7 @@ static fl_status open_base(bench *b, const char *dir)
     if (!b->model || b->model->format != b->w.format) {
         fl_model_close(b->model);
         b->model = NULL;
-        FL_TRY(fl_model_open_as(&b->model, dir, b->ops, 0, b->w.format));
+        FL_TRY(fl_model_open_as(&b->model, dir, b->ops, 0, b->w.format, false));
     }
     b->open_seconds = fl_clock_seconds() - start;
     return open_adapter(b);

@@ -138,12 +138,14 @@ static void checkpoints_load_as_they_are(void **state)
         golden_check_logits(&g, model, &none, NULL, 5e-6);
         /* quantised at load: the same but for what check_nested allows, and for int8 because
          * Transformers rounds to fp16 before it quantises, which the format does not ask for */
-        OK(fl_model_open_as(&made, golden_path("families/qwen3"), golden_backend(), 0, formats[i]));
+        OK(fl_model_open_as(&made, golden_path("families/qwen3"), golden_backend(), 0, formats[i],
+                            false));
         if (i != 1) golden_check_logits(&g, made, &none, NULL, i == 0 ? 1e-3 : 5e-3);
         fl_model_close(made);
         fl_format other = formats[i] == FL_NF4 ? FL_INT8 : FL_NF4;
-        assert_int_equal(fl_model_open_as(&made, golden_path(path), golden_backend(), 0, other),
-                         FL_ERR_USAGE);
+        assert_int_equal(
+            fl_model_open_as(&made, golden_path(path), golden_backend(), 0, other, false),
+            FL_ERR_USAGE);
         fl_model_close(model);
         golden_close(&g);
     }
@@ -156,7 +158,7 @@ static void train(const golden *g, fl_format format, double *first, double *last
     fl_train_config config = golden_train(g);
     fl_examples *examples = golden_examples(golden_get(g->json, "batches"));
     fl_model *model;
-    OK(fl_model_open_as(&model, golden_path("model"), golden_backend(), 0, format));
+    OK(fl_model_open_as(&model, golden_path("model"), golden_backend(), 0, format, false));
     fl_params adapter;
     OK(fl_lora_create(&adapter, &lora, &model->config, 1));
     config.batch_size = 4;

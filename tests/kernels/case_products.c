@@ -1,4 +1,4 @@
-/* linear_fwd, linear_bwd, gemm.  rows[0] and cols are the weight's. */
+/* linear_fwd, linear_bwd, widen, gemm.  rows[0] and cols are the weight's. */
 #include "case.h"
 
 /* Activations: x, y, add.  accumulate: add is y; beta != 0: add is another matrix; factor != 0:
@@ -29,6 +29,18 @@ static void linear_bwd(case_run *run)
     case_result_act(run, "dx", dx, c->T, c->cols, BOUND_SUM);
 }
 
+/* No activations; the same bits on every backend. */
+static void widen(case_run *run)
+{
+    const kernel_case *c = run->row;
+    int64_t rows = c->rows[0];
+    fl_weight w = case_weight_of(run, c->weight, rows, c->cols);
+    void *out = check_buffer(NULL, rows * c->cols, sizeof(uint16_t));
+    run->ops->widen(out, &w);
+    fl_act values = {.data = out, .dtype = FL_BF16, .stride = c->cols};
+    case_result_act(run, "values", values, rows, c->cols, BOUND_EXACT);
+}
+
 /* Activations: a, b, c.  factor is alpha. */
 static void gemm(case_run *run)
 {
@@ -42,6 +54,11 @@ static void gemm(case_run *run)
 }
 
 /* Every format, with sizes that cut blocks of NF4 and groups of its nested scales. */
+#define WIDEN(format)                                                          \
+    KERNEL_CASE(widen, widen, .rows = {1}, .cols = 2, .weight = format),       \
+        KERNEL_CASE(widen, widen, .rows = {0}, .cols = 8, .weight = format),   \
+        KERNEL_CASE(widen, widen, .rows = {33}, .cols = 70, .weight = format), \
+        KERNEL_CASE(widen, widen, .rows = {150}, .cols = 130, .weight = format)
 #define LINEAR(op, format)                                                                      \
     KERNEL_CASE(op, op, .T = 1, .rows = {1}, .cols = 2, .weight = format),                      \
         KERNEL_CASE(op, op, .T = 3, .rows = {5}, .cols = 300, .weight = format),                \
@@ -69,6 +86,8 @@ const kernel_case case_products[] = {
                 .weight = WEIGHT_NF4_NESTED),
     KERNEL_CASE(linear_bwd, linear_bwd, .T = 3, .rows = {150}, .cols = 130,
                 .weight = WEIGHT_NF4_NESTED, .accumulate = true),
+    WIDEN(WEIGHT_F32), WIDEN(WEIGHT_BF16), WIDEN(WEIGHT_F16),
+    WIDEN(WEIGHT_INT8), WIDEN(WEIGHT_NF4), WIDEN(WEIGHT_NF4_NESTED),
     KERNEL_CASE(gemm, gemm, .M = 1, .N = 1, .K = 1, .factor = 1),
     KERNEL_CASE(gemm, gemm, .M = 5, .N = 33, .K = 70, .factor = 1),
     KERNEL_CASE(gemm, gemm, .M = 33, .N = 7, .K = 130, .factor = 2, .beta = 1, .trans_a = true),

@@ -185,12 +185,16 @@ static const scene scenes[] = {
      .first = {0, 5, 40}, .aligned = true, .gap = 4},
     {.name = "spans", .count = 1, .rows = {3}, .cols = 8, .r = {2}, .clients = 2,
      .first = {0, 1030, 1040}},
+    {.name = "squares", .count = 2, .rows = {530, 70}, .cols = 8, .r = {20, 7}, .clients = 2,
+     .first = {0, 270, 300}, .aligned = true},
     {.name = "a large rank", .count = 2, .rows = {90, 66}, .cols = 72, .r = {70, 130}, .clients = 1,
      .first = {0, 66}, .dropout = 0.125f, .aligned = true, .gap = 8},
     {.name = "frozen A", .count = 1, .rows = {33}, .cols = 20, .r = {5}, .clients = 2,
      .first = {0, 4, 30}, .frozen = FL_FACTOR_A},
     {.name = "frozen B, change of the base", .count = 2, .rows = {16, 12}, .cols = 20, .r = {4, 0},
      .clients = 2, .first = {0, 10, 30}, .frozen = FL_FACTOR_B, .has_side = true},
+    {.name = "no dx", .count = 2, .rows = {70, 16}, .cols = 20, .r = {40, 40}, .clients = 2,
+     .first = {0, 66, 70}, .frozen = FL_FACTOR_A, .no_dx = true},
     {.name = "many clients", .count = 1, .rows = {16}, .cols = 64, .r = {16}, .clients = 5,
      .first = {0, 0, 64, 65, 193, 193}, .dropout = 0.25f, .aligned = true},
 };
@@ -289,11 +293,11 @@ static void test_bf16_in_f32(void **state)
 /* Without a base, whose bits may depend on the number of rows (backend/ops.h). */
 static const scene crowd = {.name = "clients",
                             .count = 2,
-                            .rows = {40, 24},
+                            .rows = {270, 24},
                             .cols = 68,
                             .r = {8, 5},
                             .clients = 4,
-                            .first = {0, 70, 75, 75, 204},
+                            .first = {0, 70, 75, 75, 340},
                             .dropout = 0.25f,
                             .no_base = true};
 

@@ -173,3 +173,37 @@ run 0 "${small[@]}" --check
 [[ -z $(planned 'base, map of its files') ]] || fail "a map of the base on the node"
 (($(planned 'base, of its own') > $(stat -c %s "$work"/fp32/*.safetensors | awk '{ s += $1 } END { print s }') * 99 / 100)) ||
     fail "the base is not on the device"
+
+# ---- a base that is expanded on the device: where there is memory for it, with the same bytes
+
+"$make_checkpoint" "$work/tiny" configs/embedded/model hidden_size=64 intermediate_size=128 \
+    num_hidden_layers=8 num_attention_heads=2 num_key_value_heads=1 vocab_size=1024 max_position_embeddings=512
+small+=(--model_name_or_path "$work/tiny" --compute_dtype bfloat16 --load_in_4bit true --seq_length 48
+    --batch_size 2)
+# device_needs KEY...: sets $needs, MB of the plan
+device_needs() {
+    run 0 "${small[@]}" --check "$@"
+    [[ $code -eq 0 ]] || fail "exit code $code: $*"
+    needs=$(planned "$line")
+}
+device_needs --expand_base no
+said 'in NF4, widened at every product' || fail "nothing about a packed base"
+packed=$needs
+device_needs --expand_base yes
+said 'in NF4, expanded to bfloat16' || fail "nothing about an expanded base"
+((needs > packed)) || fail "an expanded base takes no memory"
+device_needs
+said 'expanded to bfloat16' || fail "there is room, and it is not used"
+between=0.$(printf '%09d' $(((needs + packed) / 2)))
+device_needs --device_memory_limit "$between"
+said 'widened at every product' || fail "auto takes what is not there"
+expect_error 'the run needs .* \(device_memory_limit\); it fits with expand_base = no' 0 "${small[@]}" \
+    --device_memory_limit "$between" --expand_base yes
+for choice in yes no; do
+    run 0 "${small[@]}" --expand_base $choice --output_dir "$work/$choice"
+    [[ $code -eq 0 ]] || fail "exit code $code"
+    ! said 'warning' || fail "the plan is wrong"
+done
+same "$work/yes/adapter/adapter_model.safetensors" "$work/no/adapter/adapter_model.safetensors"
+expect_error 'is for a device that computes in bfloat16' 0 "${small[@]}" --backend cpu \
+    --compute_dtype float32 --expand_base yes

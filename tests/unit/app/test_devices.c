@@ -40,6 +40,15 @@ static void test_devices_of_a_node(void **state)
     assert_int_equal(free, 30);
     assert_int_equal(fl_devices_of_node(all, NUM_RANKS, 9, &free), 0);
     assert_true(free == UINT64_MAX);
+
+    /* two ranks of node 0 share 60, those of node 5 have 30 or more each */
+    int sharers;
+    assert_int_equal(fl_device_share(all, NUM_RANKS, &sharers), 30);
+    assert_int_equal(sharers, 2);
+    all[2].memory.free = 40;
+    assert_int_equal(fl_device_share(all, NUM_RANKS, &sharers), 20);
+    assert_true(fl_device_share(all, 1, &sharers) == UINT64_MAX);
+    assert_int_equal(sharers, 0);
 }
 
 static void test_ranks_of_a_device(void **state)
