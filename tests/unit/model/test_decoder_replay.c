@@ -30,18 +30,16 @@ typedef struct scene {
 
 static const scene scenes[] = {
     {"plain", {0, 10}, 1, 0, 1, 0, 0, false},
-    {"longer", {0, 15}, 1, 0, 1, 0, 0, false},
     {"other weights", {0, 10}, 2, 0, 1, 0, 0, false},
     {"dropout", {0, 10}, 1, 1, 1, 0, 0, false},
+    {"two others", {0, 9, 15}, 1, 3, 2, 0, 0, false},
     {"other dropout", {0, 12}, 1, 2, 1, 0, 0, false},
     {"factor", {0, 10}, 1, 0, 0.5, 0, 0, false},
-    {"two clients", {0, 6, 12}, 1, 0, 1, 0, 0, false},
-    {"two others", {0, 9, 15}, 1, 3, 2, 0, 0, false},
-    {"A is frozen", {0, 10}, 1, 0, 1, FL_FACTOR_A, 0, false},
-    {"B is frozen", {0, 10}, 1, 0, 1, FL_FACTOR_B, 0, false},
     {"base moved", {0, 10}, 1, 0, 1, 0, 1, false},
     {"base moved on", {0, 10}, 1, 0, 1, 0, 3, false},
-    {"base moved less", {0, 10}, 1, 0, 1, 0, 2, false},
+    {"two clients", {0, 6, 12}, 1, 0, 1, 0, 0, false},
+    {"A is frozen", {0, 10}, 1, 0, 1, FL_FACTOR_A, 0, false},
+    {"B is frozen", {0, 10}, 1, 0, 1, FL_FACTOR_B, 0, false},
     {"halves", {0, 11}, 1, 1, 1, 0, 0, true},
     {"halves of two", {0, 6, 13}, 2, 4, 1, 0, 0, true},
 };
@@ -227,35 +225,36 @@ static void expect_same(const world *w, const scene *s, const outcome *got, cons
 }
 
 /* No two scenes may have the same outcome, or their comparison says nothing. */
-static void expect_different(const world *w, const outcome *all)
+static void expect_different(const world *w, const outcome *all, int step)
 {
     size_t bytes = CLIENTS * w->stride * sizeof *all->grads;
-    for (int i = 0; i < SCENES; i++)
-        for (int j = 0; j < i; j++)
+    for (int i = 0; i < SCENES; i += step)
+        for (int j = 0; j < i; j += step)
             if (memcmp(all[i].grads, all[j].grads, bytes) == 0)
                 fail_msg("%s is like %s", scenes[i].name, scenes[j].name);
 }
 
-static void compare(const char *model, fl_dtype compute, bool recompute)
+/* Every `step`th scene. */
+static void compare(const char *model, fl_dtype compute, bool recompute, int step)
 {
     static outcome warm[PASSES][SCENES], fresh[SCENES];
     world w;
     open_world(&w, model, compute, recompute);
     fl_decoder *decoder = make_decoder(&w);
     for (int pass = 0; pass < PASSES; pass++)
-        for (int i = 0; i < SCENES; i++) {
+        for (int i = 0; i < SCENES; i += step) {
             const scene *s = &scenes[i];
             uint64_t launches = call(&w, decoder, s, &warm[pass][i]);
             if (pass < PASSES - 1 || s->side) continue;
             assert_int_equal(launches, s->continues ? 4 : 3); /* all bodies of the call */
         }
-    for (int i = 0; i < SCENES; i++) {
+    for (int i = 0; i < SCENES; i += step) {
         fl_decoder *other = make_decoder(&w);
         assert_int_equal(call(&w, other, &scenes[i], &fresh[i]), 0);
         fl_decoder_destroy(other);
     }
-    expect_different(&w, fresh);
-    for (int i = 0; i < SCENES; i++) {
+    expect_different(&w, fresh, step);
+    for (int i = 0; i < SCENES; i += step) {
         for (int pass = 0; pass < PASSES; pass++) {
             expect_same(&w, &scenes[i], &warm[pass][i], &fresh[i]);
             free(warm[pass][i].grads);
@@ -269,7 +268,7 @@ static void compare(const char *model, fl_dtype compute, bool recompute)
 static void test_llama(void **state)
 {
     (void)state;
-    compare("model", FL_F32, false);
+    compare("model", FL_F32, false, 1);
 }
 
 /* Windows that differ from layer to layer, caps, more norms; layers computed again in the backward
@@ -277,7 +276,7 @@ static void test_llama(void **state)
 static void test_gemma2(void **state)
 {
     (void)state;
-    compare("families/gemma2", FL_BF16, true);
+    compare("families/gemma2", FL_BF16, true, 3);
 }
 
 int main(void)
